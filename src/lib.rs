@@ -1,0 +1,1 @@
+//! kache: a zero-copy, content-addressed build cache for Rust. See `ARCHITECTURE.md`.

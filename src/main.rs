@@ -1,0 +1,3 @@
+//! The executable: a compiler wrapper, a build-script launcher or a command line.
+
+fn main() {}
