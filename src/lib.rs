@@ -1,1 +1,5 @@
 //! kache: a zero-copy, content-addressed build cache for Rust. See `ARCHITECTURE.md`.
+
+pub mod config;
+pub mod env;
+pub mod log;

@@ -1,0 +1,296 @@
+//! The configuration: environment over file over default.
+//!
+//! The file is `KACHE_CONFIG`, else the nearest `.kache.toml` upward from the working directory,
+//! else `$XDG_CONFIG_HOME/kache/config.toml`. Invariants: reading it never fails (a wrong value is
+//! a [`ConfigWarning`], and the default holds; commands refuse to run on one); without a file it
+//! costs a few failed `open` calls and no parser runs.
+
+mod file;
+mod settings;
+mod suggest;
+pub mod value;
+
+pub use file::Found;
+pub use settings::{Field, Raw, SETTINGS, Setting};
+pub use suggest::nearest;
+pub use value::{LinkMode, RemoteKind, Verify};
+
+use crate::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Every setting's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent setting of the user")]
+pub struct Config {
+    pub cache_dir: PathBuf,
+    pub max_size_bytes: u64,
+    pub cache_executables: bool,
+    pub clean_incremental: bool,
+    pub link_mode: LinkMode,
+    pub compression_level: u64,
+    pub s3_concurrency: u64,
+    pub daemon_idle_timeout_secs: u64,
+    pub exclude: Vec<String>,
+    pub bypass_crates: Vec<String>,
+    pub extra_inputs: Vec<String>,
+    pub key_salt: Option<String>,
+    pub verify_restores: Verify,
+    pub verify_compiles: Verify,
+    pub gc_max_age_hours: u64,
+    pub local_only: bool,
+    pub remote_readonly: bool,
+    pub prefetch_enabled: bool,
+    pub prefetch_max_bytes: u64,
+    pub prefetch_deadline_secs: u64,
+    pub remote: Remote,
+    /// Pass everything through. Also set when there is no directory for a store.
+    pub disabled: bool,
+    pub socket_path: Option<PathBuf>,
+    pub path_normalize: bool,
+}
+
+/// Where results are shared.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Remote {
+    pub kind: RemoteKind,
+    pub path: Option<PathBuf>,
+    pub bucket: Option<String>,
+    pub endpoint: Option<String>,
+    pub region: String,
+    pub prefix: String,
+    pub profile: Option<String>,
+    pub access_key: Option<String>,
+    pub secret_key: Option<String>,
+    pub signing_key_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("kind", &self.kind)
+            .field("path", &self.path)
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Config {
+    /// The defaults, with an empty `cache_dir`: that one depends on the user.
+    fn default() -> Self {
+        Self {
+            cache_dir: PathBuf::new(),
+            max_size_bytes: 50_000_000_000,
+            cache_executables: cfg!(target_os = "linux"),
+            clean_incremental: false,
+            link_mode: LinkMode::Auto,
+            compression_level: 3,
+            s3_concurrency: 16,
+            daemon_idle_timeout_secs: 600,
+            exclude: Vec::new(),
+            bypass_crates: Vec::new(),
+            extra_inputs: Vec::new(),
+            key_salt: None,
+            verify_restores: Verify::Off,
+            verify_compiles: Verify::Off,
+            gc_max_age_hours: 0,
+            local_only: false,
+            remote_readonly: false,
+            prefetch_enabled: true,
+            prefetch_max_bytes: 2 << 30,
+            prefetch_deadline_secs: 300,
+            remote: Remote {
+                kind: RemoteKind::S3,
+                path: None,
+                bucket: None,
+                endpoint: None,
+                region: "us-east-1".into(),
+                prefix: "artifacts".into(),
+                profile: None,
+                access_key: None,
+                secret_key: None,
+                signing_key_file: None,
+            },
+            disabled: false,
+            socket_path: None,
+            path_normalize: true,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of a wrapper call. The warnings are for the commands to show.
+    ///
+    /// The compiler's working directory says little (for a dependency it is the package in Cargo's
+    /// registry), so a `.kache.toml` is searched from the one that Cargo itself was started in.
+    pub fn load() -> (Self, Vec<ConfigWarning>) {
+        let loaded = Loaded::read(&env::value, build_directory().as_deref());
+        (loaded.config, loaded.warnings)
+    }
+
+    /// Whether there is a remote to use.
+    pub fn has_remote(&self) -> bool {
+        !self.local_only
+            && match self.remote.kind {
+                RemoteKind::S3 => self.remote.bucket.is_some(),
+                RemoteKind::Filesystem => self.remote.path.is_some(),
+            }
+    }
+}
+
+/// The working directory of the process that started this one, else the shell's.
+fn build_directory() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") {
+        let link = format!("/proc/{}/cwd", std::os::unix::process::parent_id());
+        if let Ok(directory) = std::fs::read_link(link) {
+            return Some(directory);
+        }
+    }
+    let shell = env::value(env::PWD).map(PathBuf::from).filter(|path| path.is_absolute());
+    shell.or_else(|| std::env::current_dir().ok())
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    Environment,
+    File { path: PathBuf, line: u32 },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Environment => f.write_str("environment"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+        }
+    }
+}
+
+/// Something wrong in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigWarning {
+    pub origin: Origin,
+    /// The key, or the variable where the environment is wrong.
+    pub key: String,
+    pub problem: String,
+    pub remedy: Option<String>,
+    /// Whether commands refuse to run on it.
+    pub fatal: bool,
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.origin, self.key.as_str()) {
+            (Origin::File { .. }, "") => write!(f, "{}: {}", self.origin, self.problem)?,
+            (Origin::File { .. }, key) => write!(f, "{}: `{key}` {}", self.origin, self.problem)?,
+            (_, key) => write!(f, "{key} {}", self.problem)?,
+        }
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A configuration and how it came about.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<ConfigWarning>,
+    /// The file that was read, or that `KACHE_CONFIG` names.
+    pub file: Option<PathBuf>,
+    /// Where each of [`SETTINGS`] came from, in the same order.
+    pub origins: Vec<Origin>,
+}
+
+impl Loaded {
+    /// The configuration of a command run in the current directory.
+    pub fn for_command() -> Self {
+        Self::read(&env::value, std::env::current_dir().ok().as_deref())
+    }
+
+    /// Reads everything; `variable` is the environment, `directory` where the search starts.
+    pub fn read(variable: &dyn Fn(&str) -> Option<OsString>, directory: Option<&Path>) -> Self {
+        let mut loaded = Self {
+            config: Config::default(),
+            warnings: Vec::new(),
+            file: None,
+            origins: vec![Origin::Default; SETTINGS.len()],
+        };
+        if let Some(found) = file::find(variable, directory, &mut loaded.warnings) {
+            file::apply(&found, &mut loaded);
+            loaded.file = Some(found.path);
+        }
+        for (setting, origin) in SETTINGS.iter().zip(&mut loaded.origins) {
+            let Some(name) = setting.variable else { continue };
+            let Some(value) = variable(name) else { continue };
+            match apply_variable(setting, value, &mut loaded.config) {
+                Ok(()) => *origin = Origin::Environment,
+                Err(problem) => loaded.warnings.push(ConfigWarning {
+                    origin: Origin::Environment,
+                    key: name.to_owned(),
+                    problem,
+                    remedy: None,
+                    fatal: true,
+                }),
+            }
+        }
+        if loaded.config.cache_dir.as_os_str().is_empty() {
+            loaded.choose_cache_dir(variable);
+        }
+        loaded
+    }
+
+    fn choose_cache_dir(&mut self, variable: &dyn Fn(&str) -> Option<OsString>) {
+        if let Some(directory) = default_cache_dir(variable) {
+            self.config.cache_dir = directory;
+            return;
+        }
+        self.config.disabled = true;
+        self.warnings.push(ConfigWarning {
+            origin: Origin::Default,
+            key: env::CACHE_DIR.to_owned(),
+            problem: "is not set and there is no home directory for a store".to_owned(),
+            remedy: Some("set it to an absolute path".to_owned()),
+            fatal: true,
+        });
+    }
+}
+
+fn apply_variable(setting: &Setting, value: OsString, config: &mut Config) -> Result<(), String> {
+    // Paths need not be Unicode; everything else has to be.
+    if setting.field.is_path() {
+        let path = PathBuf::from(value);
+        if !path.is_absolute() {
+            return Err(format!("is `{}`, expected {}", path.display(), setting.field.expected()));
+        }
+        match setting.field {
+            Field::Directory(at) => *at(config) = path,
+            Field::Path(at) => *at(config) = Some(path),
+            _ => {}
+        }
+        return Ok(());
+    }
+    let text = value.to_string_lossy().into_owned();
+    let shown = if matches!(setting.field, Field::Secret(_)) { "…" } else { &text }.to_owned();
+    setting
+        .set(config, &Raw::Text(text), true)
+        .map_err(|expected| format!("is `{shown}`, expected {expected}"))
+}
+
+fn default_cache_dir(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    if let Some(directory) = variable(env::XDG_CACHE_HOME).map(PathBuf::from).and_then(absolute) {
+        return Some(directory.join("kache"));
+    }
+    let below_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+    Some(file::home(variable)?.join(below_home).join("kache"))
+}
+
+#[cfg(test)]
+mod tests;

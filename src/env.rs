@@ -1,0 +1,67 @@
+//! Every environment variable that kache itself reads, by name.
+//!
+//! Invariant: no other file names a variable of kache or reads one of these through `std::env`.
+//! Variables that a compilation reads are inputs and are valued where inputs are.
+//! An empty value means the same as an absent variable.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The configuration file to use in place of any that would be found.
+pub const CONFIG: &str = "KACHE_CONFIG";
+/// `1`: pass every call through to the compiler.
+pub const DISABLED: &str = "KACHE_DISABLED";
+/// What to log: `level` or `target=level`, separated by commas.
+pub const LOG: &str = "KACHE_LOG";
+/// Where to log; standard error when it is not set.
+pub const LOG_FILE: &str = "KACHE_LOG_FILE";
+/// The daemon's socket.
+pub const SOCKET_PATH: &str = "KACHE_SOCKET_PATH";
+/// `0`: paths are not remapped, and keys are valid on this machine and in this checkout only.
+pub const PATH_NORMALIZE: &str = "KACHE_PATH_NORMALIZE";
+pub const CACHE_DIR: &str = "KACHE_CACHE_DIR";
+pub const MAX_SIZE: &str = "KACHE_MAX_SIZE";
+pub const CACHE_EXECUTABLES: &str = "KACHE_CACHE_EXECUTABLES";
+pub const CLEAN_INCREMENTAL: &str = "KACHE_CLEAN_INCREMENTAL";
+pub const LINK_MODE: &str = "KACHE_LINK_MODE";
+pub const COMPRESSION_LEVEL: &str = "KACHE_COMPRESSION_LEVEL";
+pub const S3_CONCURRENCY: &str = "KACHE_S3_CONCURRENCY";
+pub const DAEMON_IDLE_TIMEOUT: &str = "KACHE_DAEMON_IDLE_TIMEOUT";
+pub const KEY_SALT: &str = "KACHE_KEY_SALT";
+pub const VERIFY_RESTORES: &str = "KACHE_VERIFY_RESTORES";
+pub const VERIFY_COMPILES: &str = "KACHE_VERIFY_COMPILES";
+pub const GC_MAX_AGE_HOURS: &str = "KACHE_GC_MAX_AGE_HOURS";
+pub const LOCAL_ONLY: &str = "KACHE_LOCAL_ONLY";
+pub const REMOTE_READONLY: &str = "KACHE_REMOTE_READONLY";
+pub const PREFETCH_ENABLED: &str = "KACHE_PREFETCH_ENABLED";
+pub const PREFETCH_MAX_BYTES: &str = "KACHE_PREFETCH_MAX_BYTES";
+pub const PREFETCH_DEADLINE_SECS: &str = "KACHE_PREFETCH_DEADLINE_SECS";
+pub const S3_BUCKET: &str = "KACHE_S3_BUCKET";
+pub const S3_ENDPOINT: &str = "KACHE_S3_ENDPOINT";
+pub const S3_REGION: &str = "KACHE_S3_REGION";
+pub const S3_PREFIX: &str = "KACHE_S3_PREFIX";
+pub const S3_PROFILE: &str = "KACHE_S3_PROFILE";
+pub const S3_ACCESS_KEY: &str = "KACHE_S3_ACCESS_KEY";
+pub const S3_SECRET_KEY: &str = "KACHE_S3_SECRET_KEY";
+pub const REMOTE_SIGNING_KEY_FILE: &str = "KACHE_REMOTE_SIGNING_KEY_FILE";
+
+/// Variables of other programs that kache obeys.
+pub const HOME: &str = "HOME";
+pub const NO_COLOR: &str = "NO_COLOR";
+pub const RUSTC_WRAPPER: &str = "RUSTC_WRAPPER";
+pub const CARGO: &str = "CARGO";
+pub const CARGO_HOME: &str = "CARGO_HOME";
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// The shell's idea of its working directory, which Cargo leaves alone.
+pub const PWD: &str = "PWD";
+
+/// The value of a variable, unless it is absent or empty.
+pub fn value(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The home directory of the user: `HOME`, else what the system's user database says.
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
+}
