@@ -3,10 +3,31 @@
 //! No I/O, no dependencies, no `unsafe`. Bytes from a file, a mapping or the network become the
 //! typed values of this crate only by checking; `SPEC.md` beside this crate is normative.
 
+mod checksum;
 mod digest;
+mod error;
+mod event;
 mod record;
 
+pub mod frame;
+pub mod header;
+pub mod manifest;
+pub mod memo;
+pub mod result;
+pub mod slot;
+pub mod toolchain;
+pub mod wire;
+
+pub use checksum::{checksum, checksum_seeded};
 pub use digest::{ActionKey, Digest, UnitKey};
+pub use error::FormatError;
+pub use event::{
+    EVENT_HEAD_BYTES, EVENT_LINES_MAX, EVENT_MAGIC, EVENT_PAYLOAD_BYTES_MAX, EVENT_TEXT_BYTES_MAX,
+    EVENT_VERSION, Event, EventOutcome, Events,
+};
+pub use manifest::ManifestList;
 pub use record::{
     Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath,
 };
+pub use slot::Kind;
+pub use toolchain::{ToolchainFile, ToolchainRecord};
