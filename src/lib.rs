@@ -2,4 +2,6 @@
 
 pub mod config;
 pub mod env;
+pub mod invocation;
 pub mod log;
+pub mod roots;
