@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod memo;
 pub mod result;
 pub mod slot;
+pub mod snapshot;
 pub mod toolchain;
 pub mod wire;
 
@@ -30,4 +31,5 @@ pub use record::{
     Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath,
 };
 pub use slot::Kind;
+pub use snapshot::{Snapshot, SnapshotPart};
 pub use toolchain::{ToolchainFile, ToolchainRecord};

@@ -28,6 +28,10 @@ pub struct ToolchainFile {
 pub struct ToolchainRecord {
     pub files: Vec<ToolchainFile>,
     pub digest: Digest,
+    /// What the compiler says its sysroot is.
+    pub sysroot: Vec<u8>,
+    /// Whether it knows `--remap-path-scope`.
+    pub supports_scope: bool,
 }
 
 impl ToolchainRecord {
@@ -35,6 +39,8 @@ impl ToolchainRecord {
         let mut writer = Writer::new();
         writer.u8(TOOLCHAIN_VERSION);
         writer.digest(&self.digest);
+        writer.bytes(&self.sysroot);
+        writer.u8(u8::from(self.supports_scope));
         writer.count(self.files.len());
         for file in &self.files {
             writer.bytes(&file.path);
@@ -54,6 +60,8 @@ impl ToolchainRecord {
             return Err(FormatError::Version { found: version.into() });
         }
         let digest = reader.digest()?;
+        let sysroot = reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec();
+        let supports_scope = reader.u8()? != 0;
         let count = reader.count(TOOLCHAIN_FILES_MAX, FILE_BYTES_MIN)?;
         let mut files = Vec::with_capacity(count);
         for _ in 0..count {
@@ -67,6 +75,6 @@ impl ToolchainRecord {
             });
         }
         reader.end()?;
-        Ok(Self { files, digest })
+        Ok(Self { files, digest, sysroot, supports_scope })
     }
 }

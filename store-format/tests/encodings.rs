@@ -3,8 +3,8 @@
 use store_format::wire::{Reader, WireError, Writer};
 use store_format::{
     ActionKey, Digest, Event, EventOutcome, Events, FormatError, Input, InputKind, Manifest,
-    ManifestList, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath, ToolchainFile,
-    ToolchainRecord, UnitKey,
+    ManifestList, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath, Snapshot,
+    SnapshotPart, ToolchainFile, ToolchainRecord, UnitKey,
 };
 
 fn input(kind: InputKind, root: Option<Root>, path: &str) -> Input {
@@ -147,8 +147,18 @@ fn a_toolchain_survives_its_encoding() {
             ctime_ns: i64::MAX,
         }],
         digest: Digest([9; 32]),
+        sysroot: b"/usr".to_vec(),
+        supports_scope: true,
     };
     assert_eq!(ToolchainRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn a_snapshot_survives_its_encoding() {
+    let part =
+        |label: &[u8], value: &[u8]| SnapshotPart { label: label.to_vec(), value: value.to_vec() };
+    let snapshot = Snapshot { parts: vec![part(b"argument", b"--test"), part(b"", b"\0\xff")] };
+    assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
 }
 
 #[test]
