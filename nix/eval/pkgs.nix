@@ -1,0 +1,29 @@
+# A stand-in for the part of nixpkgs that nix/ uses; see lib.nix. Nothing is ever built.
+let
+  lib = import ./lib.nix;
+  derivation = name: attributes: attributes // {
+    type = "derivation";
+    inherit name;
+    outPath = "/nix/store/00000000000000000000000000000000-${name}";
+  };
+  pkgs = {
+    inherit lib;
+    stdenv.hostPlatform.system = "x86_64-linux";
+    formats.toml = { }: { generate = name: _value: derivation name { }; };
+    rustPlatform.buildRustPackage = attributes: derivation "${attributes.pname}-${attributes.version}" attributes;
+    mkShell = derivation "shell";
+    clippy = derivation "clippy" { };
+    nix = derivation "nix" { };
+    rust-analyzer = derivation "rust-analyzer" { };
+    rustfmt = derivation "rustfmt" { };
+    runCommand = name: environment: script: derivation name (environment // { inherit script; });
+    writeText = name: text: derivation name { inherit text; };
+    callPackage =
+      file: overrides:
+      let
+        function = import file;
+      in
+      function (builtins.mapAttrs (name: _: pkgs.${name}) (builtins.functionArgs function) // overrides);
+  };
+in
+pkgs
