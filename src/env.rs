@@ -49,8 +49,10 @@ pub const REMOTE_SIGNING_KEY_FILE: &str = "KACHE_REMOTE_SIGNING_KEY_FILE";
 pub const HOME: &str = "HOME";
 pub const NO_COLOR: &str = "NO_COLOR";
 pub const RUSTC_WRAPPER: &str = "RUSTC_WRAPPER";
+pub const CARGO_BUILD_RUSTC_WRAPPER: &str = "CARGO_BUILD_RUSTC_WRAPPER";
 pub const CARGO: &str = "CARGO";
 pub const CARGO_HOME: &str = "CARGO_HOME";
+pub const TERM: &str = "TERM";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// The shell's idea of its working directory, which Cargo leaves alone.

@@ -1,7 +1,9 @@
 //! kache: a zero-copy, content-addressed build cache for Rust. See `ARCHITECTURE.md`.
 
+pub mod cli;
 pub mod config;
 pub mod env;
 pub mod invocation;
 pub mod log;
 pub mod roots;
+pub mod wrap;

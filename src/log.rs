@@ -123,13 +123,32 @@ pub fn write(target: &str, level: Level, message: fmt::Arguments<'_>) {
     drop(written);
 }
 
-/// Logs for the module it is used in: `log!(Debug, "restored {}", name)`.
-#[macro_export]
-macro_rules! log {
-    ($level:ident, $($message:tt)+) => {
-        $crate::log::write(module_path!(), $crate::log::Level::$level, format_args!($($message)+))
+/// Declares the macro of a level: `log::info!("restored {name}")`. The target is the module.
+macro_rules! level_macro {
+    ($dollar:tt $name:ident $level:ident) => {
+        #[macro_export]
+        #[doc(hidden)]
+        macro_rules! $name {
+                                    ($dollar($dollar message:tt)+) => {
+                                        $crate::log::write(
+                                            module_path!(),
+                                            $crate::log::Level::$level,
+                                            format_args!($dollar($dollar message)+),
+                                        )
+                                    };
+                                }
     };
 }
+
+level_macro!($ log_error Error);
+level_macro!($ log_warn Warn);
+level_macro!($ log_info Info);
+level_macro!($ log_debug Debug);
+level_macro!($ log_trace Trace);
+
+pub use {
+    log_debug as debug, log_error as error, log_info as info, log_trace as trace, log_warn as warn,
+};
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,9 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 /// The text of a configuration file, and where it is.
 #[derive(Clone, Debug)]
-pub struct Found {
-    pub path: PathBuf,
-    pub text: String,
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
 }
 
 /// The file that is looked for upward from the working directory.
@@ -49,7 +49,7 @@ pub(super) fn find(
 }
 
 /// The file of the user, whether it exists or not.
-pub(super) fn user_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub fn user_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let base = variable(env::XDG_CONFIG_HOME)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
@@ -122,8 +122,7 @@ impl Reader<'_> {
                 self.warn(origin, full, "is a table, [cache.remote]".to_owned(), None, true);
                 return;
             }
-            let keys = SETTINGS.iter().filter_map(|setting| setting.key);
-            let remedy = nearest(full, keys).map(|key| format!("did you mean `{key}`?"));
+            let remedy = meant(full);
             self.warn(origin, full, "is not a known key".to_owned(), remedy, false);
             return;
         };
@@ -176,6 +175,23 @@ impl Reader<'_> {
         let key = key.to_owned();
         self.loaded.warnings.push(ConfigWarning { origin, key, problem, remedy, fatal });
     }
+}
+
+/// What an unknown key was probably meant to be: a known one of the same table, or of the other.
+fn meant(full: &str) -> Option<String> {
+    let keys = || SETTINGS.iter().filter_map(|setting| setting.key);
+    let (prefix, name) = full.split_once('.').unwrap_or(("", full));
+    let siblings = keys().filter_map(|key| match key.split_once('.') {
+        Some((table, name)) => (table == prefix).then_some((key, name)),
+        None => prefix.is_empty().then_some((key, key)),
+    });
+    if let Some(near) = nearest(name, siblings.clone().map(|(_, name)| name)) {
+        let full = siblings.into_iter().find(|(_, name)| *name == near)?.0;
+        return Some(format!("did you mean `{full}`?"));
+    }
+    let elsewhere = keys().find(|key| *key == name || key.strip_prefix("remote.") == Some(name))?;
+    let table = if elsewhere.contains('.') { "[cache.remote]" } else { "[cache]" };
+    Some(format!("`{name}` belongs to {table}"))
 }
 
 /// The line, from one, that a byte of the text is in.

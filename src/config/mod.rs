@@ -10,7 +10,7 @@ mod settings;
 mod suggest;
 pub mod value;
 
-pub use file::Found;
+pub use file::user_file;
 pub use settings::{Field, Raw, SETTINGS, Setting};
 pub use suggest::nearest;
 pub use value::{LinkMode, RemoteKind, Verify};

@@ -169,7 +169,7 @@ fn a_wrong_value_names_its_place_and_what_is_accepted_and_the_default_holds() {
 fn an_unknown_key_is_a_warning_with_the_nearest_known_one() {
     let case = Case::new().file(
         "a/.kache.toml",
-        "top = 1\n[cache]\nlocal_max_sise = 1\n[cache.remote]\nbuket = \"b\"\nzzz = 1\n[chace]\n",
+        "top = 1\n[cache]\nlocal_max_sise = 1\n[cache.remote]\nbuket = \"b\"\nzap = 1\nlink_mode = 1\n[chace]\n",
     );
     assert_eq!(
         case.messages(),
@@ -177,8 +177,9 @@ fn an_unknown_key_is_a_warning_with_the_nearest_known_one() {
             "a/.kache.toml:1: `top` is not a known key; all settings are below [cache]",
             "a/.kache.toml:3: `local_max_sise` is not a known key; did you mean `local_max_size`?",
             "a/.kache.toml:5: `remote.buket` is not a known key; did you mean `remote.bucket`?",
-            "a/.kache.toml:6: `remote.zzz` is not a known key",
-            "a/.kache.toml:7: `chace` is not a known key; all settings are below [cache]",
+            "a/.kache.toml:6: `remote.zap` is not a known key",
+            "a/.kache.toml:7: `remote.link_mode` is not a known key; `link_mode` belongs to [cache]",
+            "a/.kache.toml:8: `chace` is not a known key; all settings are below [cache]",
         ]
     );
     assert!(case.read().warnings.iter().all(|warning| !warning.fatal));

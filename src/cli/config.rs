@@ -1,0 +1,217 @@
+//! `kache config`: the configuration for scripts.
+
+use super::output::{Console, Style, Table};
+use super::{EXIT_FINDINGS, UsageError, configuration};
+use crate::config::{Field, Origin, Raw, SETTINGS, Setting, nearest, user_file};
+use crate::env;
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toml_edit::{Array, DocumentMut, Item, Table as TomlTable, Value, value};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Print the value of a key; exit status 1 if it has none.
+    Get { key: String },
+    /// Set a key in the configuration file.
+    #[command(
+        after_help = "The file in effect is changed: KACHE_CONFIG, the nearest .kache.toml, \
+        or the user's configuration, which is created if need be."
+    )]
+    Set {
+        key: String,
+        /// The new value; items of a list are separated by commas.
+        value: String,
+    },
+    /// Print every key, its value and where that comes from.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(command: Command, console: &Console) -> Result<ExitCode> {
+    match command {
+        Command::Get { key } => get(&key, console),
+        Command::Set { key, value } => set(&key, &value, console),
+        Command::List { json } => list(json, console),
+    }
+}
+
+fn get(key: &str, console: &Console) -> Result<ExitCode> {
+    let setting = find(key)?;
+    let loaded = configuration(console)?;
+    let shown = setting.shown(&loaded.config);
+    if shown.is_empty() {
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    let mut out = console.data();
+    writeln!(out, "{shown}").and_then(|()| out.flush()).context("write the value")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(json: bool, console: &Console) -> Result<ExitCode> {
+    let loaded = configuration(console)?;
+    let mut out = console.data();
+    let settings = SETTINGS.iter().zip(&loaded.origins);
+    if json {
+        let entries: Vec<_> = settings
+            .map(|(setting, origin)| {
+                let shown = setting.shown(&loaded.config);
+                serde_json::json!({
+                    "key": setting.key,
+                    "environment": setting.variable,
+                    "value": (!shown.is_empty()).then_some(shown),
+                    "origin": origin.to_string(),
+                    "default": setting.default,
+                    "documentation": setting.documentation,
+                })
+            })
+            .collect();
+        serde_json::to_writer_pretty(&mut out, &entries).context("write the settings")?;
+        writeln!(out)?;
+    } else {
+        let mut table = Table::new(&[]);
+        for (setting, origin) in settings {
+            let shown = setting.shown(&loaded.config);
+            let shown = if shown.is_empty() { "–".to_owned() } else { shown };
+            let origin = match origin {
+                Origin::Default => console.paint(Style::Faint, "default"),
+                Origin::Environment => setting.variable.unwrap_or_default().to_owned(),
+                Origin::File { .. } => origin.to_string(),
+            };
+            table.row([setting.name().to_owned(), shown, origin]);
+        }
+        out.write_all(table.render(0).as_bytes())?;
+    }
+    out.flush().context("write the settings")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn set(key: &str, text: &str, console: &Console) -> Result<ExitCode> {
+    let setting = find(key)?;
+    let Some(key) = setting.key else {
+        return Err(UsageError::new(format!("{} is not in the file", setting.name()))
+            .hint("it is set by the environment only")
+            .into());
+    };
+    let mut text = text.to_owned();
+    if setting.field.is_path() {
+        text = std::path::absolute(&text)?.to_string_lossy().into_owned();
+    }
+    // The value is checked the way that the loader will check it.
+    let mut checked = crate::config::Config::default();
+    setting
+        .set(&mut checked, &Raw::Text(text.clone()), true)
+        .map_err(|expected| UsageError::new(format!("`{key}` is `{text}`, expected {expected}")))?;
+    let path = target_file()?;
+    edit(&path, key, toml_value(setting, &text, &mut checked))?;
+    console.note(&format!("{key} is set in {}", path.display()));
+    if let Some(variable) = setting.variable.filter(|name| env::value(name).is_some()) {
+        console.warning(&format!("{variable} is set and overrides the file"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The setting of a key; `cache.` may stand before it.
+fn find(key: &str) -> Result<&'static Setting, UsageError> {
+    let key = key.strip_prefix("cache.").unwrap_or(key);
+    SETTINGS.iter().find(|setting| setting.name() == key).ok_or_else(|| {
+        let error = UsageError::new(format!("`{key}` is not a known key"));
+        match nearest(key, SETTINGS.iter().map(Setting::name)) {
+            Some(known) => error.hint(format!("did you mean `{known}`?")),
+            None => error.hint("`kache config list` shows every key"),
+        }
+    })
+}
+
+/// The file in effect, else the one of the user. One that does not exist yet is fine.
+fn target_file() -> Result<PathBuf> {
+    let loaded = crate::config::Loaded::for_command();
+    let named = env::value(env::CONFIG).map(PathBuf::from);
+    named.or(loaded.file).or_else(|| user_file(&env::value)).ok_or_else(|| {
+        UsageError::new("there is no home directory for a configuration file")
+            .hint("set KACHE_CONFIG to the path of one")
+            .into()
+    })
+}
+
+fn toml_value(setting: &Setting, text: &str, checked: &mut crate::config::Config) -> Value {
+    match setting.field {
+        Field::Flag(at) => Value::from(*at(checked)),
+        Field::Integer { at, .. } => match i64::try_from(*at(checked)) {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(text),
+        },
+        Field::List(at) => Value::Array(at(checked).iter().collect::<Array>()),
+        _ => Value::from(text),
+    }
+}
+
+/// Changes one key, keeping comments and order.
+fn edit(path: &Path, key: &str, new: Value) -> Result<()> {
+    // A link is followed, and the file that it names is replaced.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    let mut document = text.parse::<DocumentMut>().map_err(|error| {
+        UsageError::new(format!("{} is not TOML: {}", path.display(), error.message()))
+            .hint("correct the file first")
+    })?;
+    let mut table = table_in(document.as_table_mut(), "cache", false, &path)?;
+    let mut name = key;
+    if let Some((parent, child)) = key.split_once('.') {
+        table = table_in(table, parent, true, &path)?;
+        name = child;
+    }
+    match table.get_mut(name).and_then(Item::as_value_mut) {
+        Some(old) => {
+            let decor = old.decor().clone();
+            *old = new;
+            *old.decor_mut() = decor;
+        }
+        None => {
+            table.insert(name, value(new));
+        }
+    }
+    replace(&path, &document.to_string())
+}
+
+fn table_in<'a>(
+    parent: &'a mut TomlTable,
+    name: &str,
+    nested: bool,
+    path: &Path,
+) -> Result<&'a mut TomlTable> {
+    let item = parent.entry(name).or_insert_with(|| {
+        let mut table = TomlTable::new();
+        table.set_implicit(!nested);
+        Item::Table(table)
+    });
+    if let Item::Value(Value::InlineTable(inline)) = item {
+        *item = Item::Table(std::mem::take(inline).into_table());
+    }
+    item.as_table_mut().ok_or_else(|| {
+        UsageError::new(format!("`{name}` in {} is not a table", path.display()))
+            .hint("correct the file first")
+            .into()
+    })
+}
+
+/// Replaces a file as a whole, so that nobody reads half of it.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let directory = path.parent().context("the configuration file has no directory")?;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("create {}", directory.display()))?;
+    let name = path.file_name().context("the configuration file has no name")?.to_string_lossy();
+    let temporary = directory.join(format!(".{name}.{}", std::process::id()));
+    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions()).ok();
+    std::fs::write(&temporary, text)
+        .and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(&temporary, mode)))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .with_context(|| format!("write {}", path.display()))
+}

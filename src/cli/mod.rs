@@ -1,0 +1,130 @@
+//! The command line. Never reached by the wrapper.
+//!
+//! Data goes to standard output, everything else to standard error. Exit status: 0 done, 1 findings
+//! or partial failure, 2 usage or configuration.
+
+mod cargo;
+mod completions;
+mod config;
+mod output;
+
+use crate::config::Loaded;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use output::Console;
+use std::ffi::OsString;
+use std::fmt;
+use std::process::ExitCode;
+
+/// A build cache for Rust.
+#[derive(Debug, Parser)]
+#[command(name = "kache", version, about, max_term_width = 100)]
+#[command(subcommand_required = false, arg_required_else_help = false)]
+#[command(after_help = "Try `kache cargo build`: Cargo through the cache, nothing configured.")]
+pub(crate) struct Arguments {
+    /// Only data and errors, no notes.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run Cargo through the cache, nothing configured.
+    Cargo {
+        /// What to pass to Cargo.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// Read and change the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print completions for a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Findings or partial failure: the command did its work, and the work has a bad result.
+const EXIT_FINDINGS: u8 = 1;
+/// Usage or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// An error that is the user's to correct before the command can run.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct UsageError {
+    message: String,
+    hint: Option<String>,
+}
+
+impl UsageError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let console = Console::new(arguments.quiet);
+    run(arguments, &console).unwrap_or_else(|error| failed(&error, &console))
+}
+
+fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
+    let Some(command) = arguments.command else {
+        return output::help(console);
+    };
+    match command {
+        Command::Cargo { arguments } => cargo::run(&arguments, console),
+        Command::Config(command) => config::run(command, console),
+        Command::Completions { shell } => completions::run(shell, console),
+    }
+}
+
+fn failed(error: &anyhow::Error, console: &Console) -> ExitCode {
+    if let Some(io) = error.root_cause().downcast_ref::<std::io::Error>()
+        && io.kind() == std::io::ErrorKind::BrokenPipe
+    {
+        // Whoever read the output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    console.error(&format!("{error:#}"));
+    match error.downcast_ref::<UsageError>() {
+        Some(usage) => {
+            if let Some(hint) = &usage.hint {
+                console.hint(hint);
+            }
+            ExitCode::from(EXIT_USAGE)
+        }
+        None => ExitCode::from(EXIT_FINDINGS),
+    }
+}
+
+/// The configuration, or an error that names everything wrong in it. Warnings are printed.
+fn configuration(console: &Console) -> Result<Loaded> {
+    let loaded = Loaded::for_command();
+    let (fatal, harmless): (Vec<_>, Vec<_>) = loaded.warnings.iter().partition(|w| w.fatal);
+    for warning in harmless {
+        console.warning(&warning.to_string());
+    }
+    match fatal.split_first() {
+        None => Ok(loaded),
+        Some((first, rest)) => {
+            let mut message = first.to_string();
+            for warning in rest {
+                use fmt::Write;
+                write!(message, "\n       {warning}")?;
+            }
+            let hint = "builds go on with the default until this is corrected";
+            Err(UsageError::new(message).hint(hint).into())
+        }
+    }
+}
