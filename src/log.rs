@@ -123,28 +123,44 @@ pub fn write(target: &str, level: Level, message: fmt::Arguments<'_>) {
     drop(written);
 }
 
-/// Declares the macro of a level: `log::info!("restored {name}")`. The target is the module.
-macro_rules! level_macro {
-    ($dollar:tt $name:ident $level:ident) => {
-        #[macro_export]
-        #[doc(hidden)]
-        macro_rules! $name {
-                                    ($dollar($dollar message:tt)+) => {
-                                        $crate::log::write(
-                                            module_path!(),
-                                            $crate::log::Level::$level,
-                                            format_args!($dollar($dollar message)+),
-                                        )
-                                    };
-                                }
+/// Logs for the module it is used in. The macros of the levels call it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_at {
+    ($level:ident, $($message:tt)+) => {
+        $crate::log::write(module_path!(), $crate::log::Level::$level, format_args!($($message)+))
     };
 }
 
-level_macro!($ log_error Error);
-level_macro!($ log_warn Warn);
-level_macro!($ log_info Info);
-level_macro!($ log_debug Debug);
-level_macro!($ log_trace Trace);
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_error {
+    ($($message:tt)+) => { $crate::log_at!(Error, $($message)+) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_warn {
+    ($($message:tt)+) => { $crate::log_at!(Warn, $($message)+) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_info {
+    ($($message:tt)+) => { $crate::log_at!(Info, $($message)+) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_debug {
+    ($($message:tt)+) => { $crate::log_at!(Debug, $($message)+) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_trace {
+    ($($message:tt)+) => { $crate::log_at!(Trace, $($message)+) };
+}
 
 pub use {
     log_debug as debug, log_error as error, log_info as info, log_trace as trace, log_warn as warn,
