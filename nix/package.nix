@@ -1,7 +1,9 @@
 # kache built from this checkout, for `callPackage`.
 {
+  installShellFiles,
   lib,
   rustPlatform,
+  stdenv,
 }:
 let
   manifest = (lib.importTOML ../Cargo.toml).package;
@@ -25,6 +27,14 @@ rustPlatform.buildRustPackage {
 
   # kache never builds itself. Empty, not unset: that also overrides `build.rustc-wrapper`.
   env.RUSTC_WRAPPER = "";
+
+  nativeBuildInputs = [ installShellFiles ];
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    for shell in bash fish zsh; do
+      $out/bin/kache completions $shell >kache.$shell
+    done
+    installShellCompletion kache.{bash,fish,zsh}
+  '';
 
   # The tests under tests/ drive real builds, which fetch and write outside of the sandbox.
   cargoTestFlags = [

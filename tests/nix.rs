@@ -162,6 +162,16 @@ fn kache_reads_what_the_module_writes_without_a_warning() {
     let from_file =
         loaded.origins.iter().filter(|o| matches!(o, kache::config::Origin::File { .. }));
     assert_eq!(from_file.count(), texts(&facts["typedOptions"]).len());
+
+    let list = Command::new(env!("CARGO_BIN_EXE_kache"))
+        .args(["config", "list"])
+        .env_clear()
+        .envs([("KACHE_CONFIG", file.as_path()), ("HOME", directory.path())])
+        .output()
+        .unwrap();
+    assert!(list.status.success());
+    assert_eq!(String::from_utf8_lossy(&list.stderr), "");
+    assert!(String::from_utf8_lossy(&list.stdout).contains("https://s3.example.org"));
 }
 
 /// The document that nixpkgs' `formats.toml` makes of these values.
@@ -276,6 +286,28 @@ fn the_package_is_this_version_and_never_builds_through_itself() {
         assert_eq!(package["version"], env!("CARGO_PKG_VERSION"));
         assert_eq!(package["env"]["RUSTC_WRAPPER"], "");
         assert_eq!(package["lockFile"], format!("{ROOT}/Cargo.lock"));
+    }
+}
+
+#[test]
+fn the_package_can_make_its_completions() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let directory = package();
+    let package = &evaluate(directory.path())["package"];
+    let install = package["postInstall"].as_str().unwrap().replace("$out", "$1");
+    let output = Command::new("bash")
+        .args(["-euc", &format!("installShellCompletion() {{ wc -l \"$@\"; }}\n{install}"), "sh"])
+        .arg(directory.path())
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+    for shell in ["bash", "fish", "zsh"] {
+        let script = directory.path().join(format!("kache.{shell}"));
+        assert!(std::fs::read_to_string(script).unwrap().contains("kache"), "{shell}");
     }
 }
 

@@ -37,7 +37,12 @@ import ./properties.nix {
     darwinModules = lib.mapAttrs (_: toString) outputs.darwinModules;
   };
   package = {
-    inherit (outputs.packages.x86_64-linux.kache) pname version env;
+    inherit (outputs.packages.x86_64-linux.kache)
+      pname
+      version
+      env
+      postInstall
+      ;
     source = map toString outputs.packages.x86_64-linux.kache.src.fileset;
     lockFile = toString outputs.packages.x86_64-linux.kache.cargoLock.lockFile;
   };

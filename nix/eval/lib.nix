@@ -335,7 +335,7 @@ in
   mkDefault = mkOverride 1000;
   mkForce = mkOverride 50;
   optionalAttrs = condition: set: if condition then set else { };
-  optionals = condition: list: if condition then list else [ ];
+  optionalString = condition: string: if condition then string else "";
   literalExpression = text: {
     _type = "literalExpression";
     inherit text;
