@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod env;
 pub mod events;
+pub mod fs;
 pub mod invocation;
 pub mod log;
 pub mod roots;

@@ -1,0 +1,236 @@
+//! The file system as kache uses it: every call that touches a file goes through here.
+//!
+//! Invariants:
+//! - An error names the operation and the path.
+//! - A file appears under its final name complete or not at all: it is made under a temporary
+//!   name beside it and renamed. What stood there before loses its name, never its content, so
+//!   another link to it stays as it was.
+//! - New files get their times from the kernel's own clock, which Cargo's files are stamped with
+//!   too. Nothing ever sets the precise clock's time.
+//! - A failure that says "not between these two places" leads to the next rung of the ladder
+//!   (clone, hard link, copy); any other failure is an error.
+//!
+//! One file for each kernel: `posix` for what all share and Linux's own calls, `darwin` for those
+//! of macOS, `uring` for batches of reads on Linux.
+
+mod batch;
+#[cfg(target_vendor = "apple")]
+mod darwin;
+mod place;
+mod posix;
+mod stat;
+#[cfg(test)]
+mod tests;
+#[cfg(target_os = "linux")]
+pub(crate) mod uring;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use crate::config::LinkMode;
+pub use batch::{Means, prefetch, prefetch_by, read_all, read_all_by};
+pub use place::{
+    Placed, clone_or_link_new, link_or_copy_new, place_private, place_shared, replace_by_link,
+    replace_by_symlink, write_new,
+};
+pub use stat::{FileKind, Stat, file_clock_ns, lstat, set_mode, set_mtime, stat, touch};
+
+/// A file operation that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {operation} {}: {errno}", path.display())]
+pub struct FsError {
+    pub operation: &'static str,
+    pub path: PathBuf,
+    pub errno: Errno,
+}
+
+impl FsError {
+    fn new(operation: &'static str, path: &Path, errno: Errno) -> Self {
+        Self { operation, path: path.to_owned(), errno }
+    }
+
+    /// Nothing is at that path.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.errno, Errno::NOENT | Errno::NOTDIR)
+    }
+
+    /// Something is at that path already.
+    pub fn is_occupied(&self) -> bool {
+        self.errno == Errno::EXIST
+    }
+
+    /// The disk or the quota is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self.errno, Errno::NOSPC | Errno::DQUOT)
+    }
+
+    /// The inode has as many links as its filesystem allows (65,000 on ext4).
+    pub fn is_link_limit(&self) -> bool {
+        self.errno == Errno::MLINK
+    }
+}
+
+/// Adds operation and path to what a system call returned.
+trait Context<T> {
+    fn context(self, operation: &'static str, path: &Path) -> Result<T, FsError>;
+}
+
+impl<T> Context<T> for Result<T, Errno> {
+    fn context(self, operation: &'static str, path: &Path) -> Result<T, FsError> {
+        self.map_err(|errno| FsError::new(operation, path, errno))
+    }
+}
+
+/// Runs a system call again for as long as a signal interrupts it.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// The whole content of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
+    posix::read(path).context("read", path)
+}
+
+/// The file's bytes in pieces: each call finds up to `window_bytes` more at the end of the
+/// buffer, and may leave in it what it wants to see again.
+pub fn read_in_windows(
+    path: &Path,
+    window_bytes: usize,
+    visit: impl FnMut(&mut Vec<u8>),
+) -> Result<(), FsError> {
+    posix::read_in_windows(path, window_bytes, visit).context("read", path)
+}
+
+/// The names in a directory, without `.` and `..`, in no order.
+pub fn list_names(path: &Path) -> Result<Vec<OsString>, FsError> {
+    Ok(list(path)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The names in a directory, with what each is; `None` where the filesystem does not tell.
+pub fn list(path: &Path) -> Result<Vec<(OsString, Option<FileKind>)>, FsError> {
+    let entries = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = Dir::new(retry(|| rustix::fs::open(path, flags, Mode::empty()))?)?;
+        let mut entries = Vec::new();
+        for entry in directory {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                entries.push((stat::os(name), FileKind::of_entry(entry.file_type())));
+            }
+        }
+        Ok(entries)
+    };
+    entries().context("list", path)
+}
+
+/// Where a symbolic link leads, as it was written.
+pub fn read_link(path: &Path) -> Result<PathBuf, FsError> {
+    let target = retry(|| rustix::fs::readlink(path, Vec::new())).context("read link", path)?;
+    Ok(stat::os(target.to_bytes()).into())
+}
+
+/// A second name for a file. A symbolic link is linked itself, not followed.
+pub fn link(from: &Path, to: &Path) -> Result<(), FsError> {
+    link_errno(from, to).context("link to", to)
+}
+
+fn link_errno(from: &Path, to: &Path) -> Result<(), Errno> {
+    retry(|| rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty()))
+}
+
+/// Moves a name, over whatever stands at `to`.
+///
+/// Two names of one inode are the trap: the kernel then leaves both. The old one is removed.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
+    retry(|| rustix::fs::rename(from, to)).context("rename to", to)?;
+    match retry(|| rustix::fs::unlink(from)) {
+        // The usual case is that nothing is there. A directory is no second name.
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::PERM) => Ok(()),
+        Err(errno) => Err(FsError::new("remove", from, errno)),
+    }
+}
+
+/// Removes a name of anything but a directory.
+pub fn remove(path: &Path) -> Result<(), FsError> {
+    retry(|| rustix::fs::unlink(path)).context("remove", path)
+}
+
+/// As [`remove`]; nothing there is no failure.
+pub fn remove_if_present(path: &Path) -> Result<(), FsError> {
+    match remove(path) {
+        Err(error) if error.is_absent() => Ok(()),
+        done => done,
+    }
+}
+
+/// Removes an empty directory.
+pub fn remove_directory(path: &Path) -> Result<(), FsError> {
+    retry(|| rustix::fs::rmdir(path)).context("remove directory", path)
+}
+
+/// Removes whatever is at `path`, and all below it. Symbolic links are removed, not followed.
+pub fn remove_tree(path: &Path) -> Result<(), FsError> {
+    if lstat(path)?.kind != FileKind::Directory {
+        return remove_if_present(path);
+    }
+    for name in list_names(path)? {
+        match remove_tree(&path.join(name)) {
+            Err(error) if error.is_absent() => {}
+            done => done?,
+        }
+    }
+    remove_directory(path)
+}
+
+/// Makes a directory and those above it; one that is there already is no failure.
+pub fn create_directories(path: &Path) -> Result<(), FsError> {
+    let mode = Mode::from_raw_mode(0o777);
+    match retry(|| rustix::fs::mkdir(path, mode)) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) if stat(path).is_ok_and(|stat| stat.kind == FileKind::Directory) => {
+            Ok(())
+        }
+        Err(Errno::NOENT) if path.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) => {
+            create_directories(path.parent().unwrap_or(path))?;
+            create_directories(path)
+        }
+        Err(errno) => Err(FsError::new("create directory", path, errno)),
+    }
+}
+
+/// Makes a file's content, or a directory's names, outlast a power cut.
+pub fn sync(path: &Path) -> Result<(), FsError> {
+    let synced = || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        posix::sync(&retry(|| rustix::fs::open(path, flags, Mode::empty()))?)
+    };
+    synced().context("sync", path)
+}
+
+/// Bytes that an unprivileged user can still write on the filesystem of `path`.
+pub fn free_bytes(path: &Path) -> Result<u64, FsError> {
+    let space = retry(|| rustix::fs::statvfs(path)).context("query the space of", path)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// A name beside `path` that nothing else uses. What a killed process leaves under one is told
+/// by its ending, `.kache-tmp`.
+pub fn temporary_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    // Relaxed: only distinctness within this process matters.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let process = rustix::process::getpid().as_raw_nonzero();
+    // Two processes of one number, one after another or in two containers, differ in time.
+    let time_ns = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_nsec;
+    path.with_file_name(format!(".{process}-{count}-{time_ns:x}.kache-tmp"))
+}

@@ -1,0 +1,235 @@
+//! System calls that all kernels share, and Linux's own for clones and copies.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::retry;
+
+/// Bytes that a copy by reading and writing moves at once.
+const COPY_BUFFER_BYTES: usize = 256 << 10;
+
+pub(super) fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    retry(|| rustix::fs::open(path, flags, Mode::empty()))
+}
+
+/// A new file, writable through the descriptor whatever `mode` says.
+pub(super) fn create_new(path: &Path, mode: Mode) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    retry(|| rustix::fs::open(path, flags, mode))
+}
+
+/// The whole content: one `read` for the size that the kernel tells, one that finds the end.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Errno> {
+    let file = open(path)?;
+    let size = rustix::fs::fstat(&file)?.st_size;
+    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    read_on(&file, &mut content)?;
+    Ok(content)
+}
+
+/// Appends what is left of a file.
+pub(super) fn read_on(file: impl AsFd, content: &mut Vec<u8>) -> Result<(), Errno> {
+    loop {
+        if content.capacity() - content.len() == 0 {
+            content.reserve(COPY_BUFFER_BYTES.min(content.len().max(4096)));
+        }
+        let spare = rustix::buffer::spare_capacity(content);
+        if retry_read(&file, spare)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn retry_read<B: rustix::buffer::Buffer<u8>>(
+    file: impl AsFd,
+    buffer: B,
+) -> Result<B::Output, Errno> {
+    // An interrupted read of a regular file has moved nothing, and kernels do not interrupt one;
+    // the buffer is taken by the call, so there is no trying again with it.
+    rustix::io::read(file, buffer)
+}
+
+pub(super) fn read_in_windows(
+    path: &Path,
+    window_bytes: usize,
+    mut visit: impl FnMut(&mut Vec<u8>),
+) -> Result<(), Errno> {
+    let file = open(path)?;
+    advise_sequential(&file);
+    let mut window = Vec::new();
+    loop {
+        let kept = window.len();
+        window.resize(kept + window_bytes, 0);
+        let mut filled = kept;
+        while filled < window.len() {
+            match retry(|| rustix::io::read(&file, &mut window[filled..]))? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let ended = filled < window.len();
+        window.truncate(filled);
+        if filled > kept {
+            visit(&mut window);
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+pub(super) fn write_all(file: impl AsFd, mut content: &[u8]) -> Result<(), Errno> {
+    while !content.is_empty() {
+        match retry(|| rustix::io::write(&file, content))? {
+            0 => return Err(Errno::IO),
+            written => content = &content[written..],
+        }
+    }
+    Ok(())
+}
+
+/// Copies from the current offsets to the end by reading and writing.
+pub(super) fn copy_by_hand(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    loop {
+        match retry(|| rustix::io::read(&from, &mut buffer))? {
+            0 => return Ok(()),
+            read => write_all(&to, &buffer[..read])?,
+        }
+    }
+}
+
+/// Whether a refusal to clone, link or copy within the kernel means "not between these two
+/// places": another filesystem, or one without the operation, or a policy, or a full inode.
+pub(super) fn is_not_here(errno: Errno) -> bool {
+    [
+        Errno::XDEV,
+        Errno::OPNOTSUPP,
+        Errno::NOTSUP,
+        Errno::NOTTY,
+        Errno::INVAL,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::MLINK,
+        Errno::TXTBSY,
+    ]
+    .contains(&errno)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+mod kernel {
+    use super::{
+        AsFd, Errno, Mode, OwnedFd, Path, copy_by_hand, create_new, is_not_here, open, retry,
+    };
+
+    /// Makes `to`, which must not exist, share the blocks of `from`.
+    pub(in crate::fs) fn clone_new(from: &Path, to: &Path, mode: Mode) -> Result<(), Errno> {
+        let source = open(from)?;
+        let target = create_new(to, mode)?;
+        let cloned = clone_content(&source, &target).and_then(|()| set_mode(&target, mode));
+        if cloned.is_err() {
+            // The clone's own failure is what matters; an empty temporary file is harmless.
+            retry(|| rustix::fs::unlink(to)).ok();
+        }
+        cloned
+    }
+
+    /// Makes `to`, which must not exist, a copy of `from`, sharing blocks if `may_clone` and the
+    /// filesystem can. Returns whether it shares them.
+    pub(in crate::fs) fn copy_new(
+        from: &Path,
+        to: &Path,
+        mode: Mode,
+        may_clone: bool,
+    ) -> Result<bool, Errno> {
+        let source = open(from)?;
+        let target = create_new(to, mode)?;
+        let copied = fill(&source, &target, may_clone)
+            .and_then(|cloned| set_mode(&target, mode).map(|()| cloned));
+        if copied.is_err() {
+            // As above.
+            retry(|| rustix::fs::unlink(to)).ok();
+        }
+        copied
+    }
+
+    fn fill(source: &OwnedFd, target: &OwnedFd, may_clone: bool) -> Result<bool, Errno> {
+        if may_clone {
+            match clone_content(source, target) {
+                Ok(()) => return Ok(true),
+                Err(errno) if is_not_here(errno) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        copy_content(source, target)?;
+        Ok(false)
+    }
+
+    /// The creation mask may have taken bits that the file is to have.
+    fn set_mode(target: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+        retry(|| rustix::fs::fchmod(target, mode))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn clone_content(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+        retry(|| rustix::fs::ioctl_ficlone(target, source))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn clone_content(_: &OwnedFd, _: &OwnedFd) -> Result<(), Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    /// Within the kernel, and by hand where that is refused or ends early (files whose size the
+    /// kernel does not know).
+    #[cfg(target_os = "linux")]
+    fn copy_content(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+        const STEP_BYTES: usize = 1 << 30;
+        loop {
+            match retry(|| rustix::fs::copy_file_range(source, None, target, None, STEP_BYTES)) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(errno) if is_not_here(errno) => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        copy_by_hand(source, target)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn copy_content(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+        copy_by_hand(source, target)
+    }
+
+    pub(in crate::fs) fn sync(file: impl AsFd) -> Result<(), Errno> {
+        retry(|| rustix::fs::fsync(&file))
+    }
+
+    pub(in crate::fs) fn advise_sequential(file: impl AsFd) {
+        advise(file, rustix::fs::Advice::Sequential);
+    }
+
+    /// Asks for the file's pages, without waiting for them.
+    pub(in crate::fs) fn advise_needed(file: impl AsFd) {
+        advise(file, rustix::fs::Advice::WillNeed);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn advise(file: impl AsFd, advice: rustix::fs::Advice) {
+        // Advice only: the read that follows works without.
+        rustix::fs::fadvise(file, 0, None, advice).ok();
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn advise(_: impl AsFd, _: rustix::fs::Advice) {}
+}
+
+#[cfg(target_vendor = "apple")]
+use super::darwin as kernel;
+
+pub(super) use kernel::{advise_needed, advise_sequential, clone_new, copy_new, sync};
