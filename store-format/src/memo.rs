@@ -68,7 +68,7 @@ impl MemoEntry {
     }
 }
 
-/// Of the first seven words; never that of seven zeros, so that an empty entry is none.
+/// Of the first seven words. That of seven zeros is not zero, so that an empty entry is none.
 fn entry_checksum(words: &[u64; MEMO_ENTRY_WORDS]) -> u64 {
     let mut bytes = [0; 56];
     for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {

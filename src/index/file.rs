@@ -1,0 +1,193 @@
+//! Files that processes share by mapping: created whole or not at all, extended with real space,
+//! replaced by rename.
+
+use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+use store_format::header::WORD_BYTES;
+
+/// Bytes by which files grow where space is had by writing zeros.
+const ZEROS_BYTES: usize = 64 << 10;
+
+/// Between the name of a file and what makes the name of its successor unique.
+const NEW_SUFFIX: &str = ".new-";
+
+pub(crate) fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// Makes a file at least `bytes` long, with space on the disk for all of it. Safe to be called
+/// by several processes at once: no byte that is there changes, and no file becomes shorter.
+pub(crate) fn allocate(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = rustix::fs::FallocateFlags::empty();
+        match rustix::fs::fallocate(file, flags, 0, bytes) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            other => return other,
+        }
+    }
+    append_zeros(file, bytes)
+}
+
+/// Appending is atomic: zeros never come to lie over what another process has written.
+fn append_zeros(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    let flags = rustix::fs::fcntl_getfl(file)?;
+    rustix::fs::fcntl_setfl(file, flags | OFlags::APPEND)?;
+    let zeros = vec![0; ZEROS_BYTES];
+    loop {
+        let length = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+        if length >= bytes {
+            return Ok(());
+        }
+        let missing = usize::try_from(bytes - length).unwrap_or(usize::MAX).min(zeros.len());
+        // Whole words, whatever an interrupted write has left.
+        let missing = missing.next_multiple_of(WORD_BYTES).min(zeros.len());
+        rustix::io::write(file, &zeros[..missing])?;
+    }
+}
+
+/// A file under a name of its own, until it is put in its place.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    pub(crate) file: OwnedFd,
+    path: PathBuf,
+    placed: bool,
+}
+
+impl NewFile {
+    /// Creates a file beside `target` that begins with `words` and is `bytes` long.
+    pub(crate) fn create(target: &Path, bytes: u64, words: &[u64]) -> Result<Self, Errno> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let process = rustix::process::getpid().as_raw_nonzero();
+        let path = beside(target, &format!("{NEW_SUFFIX}{process}-{number}"));
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE | OFlags::TRUNC;
+        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666))?;
+        let new = Self { file, path, placed: false };
+        allocate(rustix::fd::AsFd::as_fd(&new.file), bytes)?;
+        let content: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let written = rustix::io::pwrite(&new.file, &content, 0)?;
+        if written == content.len() { Ok(new) } else { Err(Errno::IO) }
+    }
+
+    /// Puts the file at `target` if nothing is there; else `EXIST`.
+    pub(crate) fn place(mut self, target: &Path) -> Result<(), Errno> {
+        match rustix::fs::renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::link(&self.path, target)
+            }
+            Ok(()) => {
+                self.placed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Puts the file at `target` in place of what is there.
+    pub(crate) fn replace(&mut self, target: &Path) -> Result<(), Errno> {
+        rustix::fs::rename(&self.path, target)?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.placed {
+            // What is left behind after a failure is swept by the next swap.
+            let _left_behind = rustix::fs::unlink(&self.path);
+        }
+    }
+}
+
+/// The path with something appended to its last component.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether `path` still leads to the file that was opened.
+pub(crate) fn is_at(file: BorrowedFd<'_>, path: &Path) -> bool {
+    let same = |a: &Stat, b: &Stat| a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    match (rustix::fs::fstat(file), rustix::fs::lstat(path)) {
+        (Ok(opened), Ok(there)) => same(&opened, &there),
+        _ => false,
+    }
+}
+
+/// The right to replace a file: an advisory lock of the kernel's on a file beside it, which is
+/// gone with the process that holds it. Never waited for.
+#[derive(Debug)]
+pub(crate) struct ReplaceRight {
+    _lock: OwnedFd,
+}
+
+impl ReplaceRight {
+    /// `WOULDBLOCK` when another process has it.
+    pub(crate) fn try_take(target: &Path) -> Result<Self, Errno> {
+        let path = beside(target, ".lock");
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE;
+        let lock = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+/// Removes what creators of `target` that were killed have left behind. One that is at it notices
+/// and begins again.
+pub(crate) fn sweep(target: &Path) -> Result<(), Errno> {
+    let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
+        return Ok(());
+    };
+    let mut prefix = name.as_bytes().to_vec();
+    prefix.extend_from_slice(NEW_SUFFIX.as_bytes());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, Mode::empty())?;
+    for entry in Dir::read_from(&opened)? {
+        let entry = entry?;
+        if entry.file_name().to_bytes().starts_with(&prefix) {
+            rustix::fs::unlinkat(&opened, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// How many damaged files are kept; the last one is replaced when there are more.
+const QUARANTINED_MAX: u32 = 4;
+
+/// Moves what is at `path` to `path.damaged-<n>`.
+pub(crate) fn quarantine(path: &Path) -> Result<(), Errno> {
+    for number in 1..QUARANTINED_MAX {
+        let aside = beside(path, &format!(".damaged-{number}"));
+        match rustix::fs::lstat(&aside) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => return rustix::fs::rename(path, aside),
+            Err(error) => return Err(error),
+        }
+    }
+    rustix::fs::rename(path, beside(path, &format!(".damaged-{QUARANTINED_MAX}")))
+}
+
+/// Creates a directory and those above it.
+pub(crate) fn create_directories(path: &Path) -> Result<(), Errno> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => {
+            create_directories(path.parent().ok_or(Errno::NOENT)?)?;
+            match rustix::fs::mkdir(path, Mode::from_raw_mode(0o777)) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other,
+            }
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,299 @@
+//! The index: from keys to records, shared by every process of the machine.
+//!
+//! A file of fixed layout, mapped by whoever uses it (`store-format/SPEC.md`). [`table`] is what is
+//! done to its words, [`map`] makes words of the file, `generation` knows its regions, `swap`
+//! replaces it by a larger or smaller one, [`claim`] and [`wait`] keep two processes from doing
+//! the same work.
+//!
+//! Invariants: no operation waits for another process; each leaves a complete entry or none,
+//! wherever it is interrupted; what cannot be read is absent. The index is disposable.
+
+pub mod claim;
+mod file;
+mod generation;
+pub mod map;
+mod swap;
+pub mod table;
+pub mod wait;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustix::io::Errno;
+use store_format::Digest;
+use store_format::frame::PAYLOAD_BYTES_MAX;
+use store_format::header::SLOTS_LOG2_MIN;
+
+pub use claim::{Claim, ClaimGuard};
+pub(crate) use file::create_directories;
+pub(crate) use file::{NewFile, ReplaceRight, open as open_shared, quarantine};
+pub use store_format::Kind;
+pub use store_format::slot::ProcessId;
+pub use wait::{Waited, wait};
+
+use generation::{Generation, OpenError};
+use table::{Expected, Memory, PublishError, Published, Seen, Table};
+
+/// How often an operation is begun anew because the file was replaced under it.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Why the index did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    #[error("{operation} {}", path.display())]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    /// Another process is replacing the file.
+    #[error("{} is being replaced by another process", path.display())]
+    Busy { path: PathBuf },
+    #[error("a record of {bytes} bytes exceeds the limit of {PAYLOAD_BYTES_MAX}")]
+    TooLarge { bytes: usize },
+    /// Other processes changed the same record, or replaced the file, each time.
+    #[error("gave up on {}: it changed under each attempt", path.display())]
+    Contended { path: PathBuf },
+}
+
+/// The index of a cache directory.
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    current: RwLock<Arc<Table<Generation>>>,
+    recovered: AtomicBool,
+}
+
+/// How full an index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexUsage {
+    pub generation: u64,
+    pub slots: u64,
+    pub slots_used: u64,
+    pub heap_used_bytes: u64,
+    /// An estimate: what compaction would free.
+    pub heap_dead_bytes: u64,
+}
+
+impl Index {
+    /// Opens the index of a cache directory; creates both where they are missing. A file that is
+    /// damaged, or of another version, is moved aside and a new one begun.
+    pub fn open(cache_dir: &Path) -> Result<Self, IndexError> {
+        let path = cache_dir.join("index");
+        let (table, recovered) = open_or_begin(&path)?;
+        Ok(Self { path, current: RwLock::new(table), recovered: AtomicBool::new(recovered) })
+    }
+
+    /// Whether this value moved a damaged file aside and began anew.
+    pub fn recovered(&self) -> bool {
+        self.recovered.load(Ordering::Relaxed)
+    }
+
+    pub fn usage(&self) -> IndexUsage {
+        const WORD_BYTES: u64 = store_format::header::WORD_BYTES as u64;
+        let table = self.table();
+        IndexUsage {
+            generation: table.memory().number(),
+            slots: table.memory().slots().len() as u64,
+            slots_used: table.slots_used(),
+            heap_used_bytes: table.heap_used_words() * WORD_BYTES,
+            heap_dead_bytes: table.heap_dead_words() * WORD_BYTES,
+        }
+    }
+
+    /// The payload published last under a key.
+    pub fn get(&self, kind: Kind, key: &Digest) -> Option<Vec<u8>> {
+        match self.table().lookup(kind, key) {
+            Seen::Live(_, payload) => Some(payload),
+            Seen::Dead(_) | Seen::Vacant => None,
+        }
+    }
+
+    /// Publishes a payload, in place of what the key has.
+    pub fn put(&self, kind: Kind, key: &Digest, payload: &[u8]) -> Result<(), IndexError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let table = self.table();
+            match table.publish(kind, key, payload, Expected::Anything) {
+                Ok(Published { superseded: true, .. }) => {}
+                Ok(_) => {
+                    self.grow_if_due(&table);
+                    return Ok(());
+                }
+                Err(error) => self.after_failure(&table, error, payload)?,
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// Replaces what a key has by what `change` makes of it; `None` leaves it as it is. Returns
+    /// whether something was published. `change` may be called several times.
+    pub fn update(
+        &self,
+        kind: Kind,
+        key: &Digest,
+        mut change: impl FnMut(Option<Vec<u8>>) -> Option<Vec<u8>>,
+    ) -> Result<bool, IndexError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let table = self.table();
+            let seen = table.lookup(kind, key);
+            let expected = seen.expected();
+            let before = match seen {
+                Seen::Live(_, payload) => Some(payload),
+                Seen::Dead(_) | Seen::Vacant => None,
+            };
+            let Some(payload) = change(before) else { return Ok(false) };
+            match table.publish(kind, key, &payload, expected) {
+                // The successor may hold something newer: what is there is looked at again.
+                Ok(Published { superseded: true, .. }) | Err(PublishError::Conflict) => {}
+                Ok(_) => {
+                    self.grow_if_due(&table);
+                    return Ok(true);
+                }
+                Err(error) => self.after_failure(&table, error, &payload)?,
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// Whether the key had something.
+    pub fn remove(&self, kind: Kind, key: &Digest) -> bool {
+        let mut removed = false;
+        for _ in 0..ATTEMPTS_MAX {
+            let table = self.table();
+            removed |= table.remove(kind, key);
+            if !table.is_superseded() {
+                break;
+            }
+        }
+        removed
+    }
+
+    /// Every record, in no order; what is published meanwhile may be missing.
+    pub fn entries(&self) -> Entries {
+        Entries { table: self.table(), place: 0 }
+    }
+
+    /// Claims a key, so that others that want to do the same work wait for this process.
+    pub fn claim(&self, key: &Digest) -> Claim {
+        claim::claim(self.table(), key)
+    }
+
+    /// The current generation. A process that maps a superseded one follows here.
+    fn table(&self) -> Arc<Table<Generation>> {
+        let table = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        if !table.is_superseded() {
+            return table;
+        }
+        match open_or_begin(&self.path) {
+            Ok((successor, recovered)) => {
+                self.recovered.fetch_or(recovered, Ordering::Relaxed);
+                self.set_current(Arc::clone(&successor));
+                successor
+            }
+            // The old one still answers; what is published in it is a later miss.
+            Err(_) => table,
+        }
+    }
+
+    fn set_current(&self, table: Arc<Table<Generation>>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+
+    fn after_failure(
+        &self,
+        table: &Table<Generation>,
+        error: PublishError,
+        payload: &[u8],
+    ) -> Result<(), IndexError> {
+        match error {
+            PublishError::Full if !table.is_superseded() => self.swap(|_, _, _| true),
+            PublishError::Full | PublishError::Conflict => Ok(()),
+            PublishError::TooLarge => Err(IndexError::TooLarge { bytes: payload.len() }),
+            PublishError::Io(source) => Err(self.io("extend", source)),
+        }
+    }
+
+    fn io(&self, operation: &'static str, source: impl Into<io::Error>) -> IndexError {
+        IndexError::Io { operation, path: self.path.clone(), source: source.into() }
+    }
+
+    fn contended(&self) -> IndexError {
+        IndexError::Contended { path: self.path.clone() }
+    }
+}
+
+/// The records of an index.
+#[derive(Debug)]
+pub struct Entries {
+    table: Arc<Table<Generation>>,
+    place: usize,
+}
+
+impl Iterator for Entries {
+    type Item = (Kind, Digest, Vec<u8>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.place < self.table.memory().slots().len() {
+            self.place += 1;
+            if let (_, Some(record)) = self.table.record_in(self.place - 1) {
+                return Some(record);
+            }
+        }
+        None
+    }
+}
+
+/// The generation at `path`, and whether a damaged one had to make way for it.
+fn open_or_begin(path: &Path) -> Result<(Arc<Table<Generation>>, bool), IndexError> {
+    let io =
+        |operation, source: io::Error| IndexError::Io { operation, path: path.to_owned(), source };
+    let mut recovered = false;
+    for _ in 0..ATTEMPTS_MAX {
+        let error = match Generation::open(path).map(Table::new) {
+            Ok(table) if !table.is_superseded() => return Ok((Arc::new(table), recovered)),
+            // Superseded by what is at its place now; or by nothing, which nobody does.
+            Ok(table) if !table.memory().is_at(path) => continue,
+            Ok(_) | Err(OpenError::Damaged) => None,
+            Err(OpenError::Io(error)) => Some(error),
+        };
+        match error {
+            None => recovered |= set_aside(path)?,
+            Some(error) if error.kind() == io::ErrorKind::NotFound => begin(path)?,
+            Some(error) => return Err(io("open", error)),
+        }
+    }
+    Err(IndexError::Contended { path: path.to_owned() })
+}
+
+/// Creates an empty index unless another process is first.
+fn begin(path: &Path) -> Result<(), IndexError> {
+    let io = |source: io::Error| IndexError::Io { operation: "create", path: path.into(), source };
+    if let Some(directory) = path.parent() {
+        create_directories(directory).map_err(|error| io(error.into()))?;
+    }
+    let (new, _) = Generation::create(path, SLOTS_LOG2_MIN, 0, 1).map_err(io)?;
+    match new.place(path) {
+        // There is one, or this one was swept: the caller looks again.
+        Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+        Err(error) => Err(io(error.into())),
+    }
+}
+
+/// Moves a damaged index aside, unless another process has done so.
+fn set_aside(path: &Path) -> Result<bool, IndexError> {
+    let io = |source: Errno| IndexError::Io {
+        operation: "set aside",
+        path: path.into(),
+        source: source.into(),
+    };
+    let _right = match ReplaceRight::try_take(path) {
+        Ok(right) => right,
+        Err(Errno::WOULDBLOCK) => return Err(IndexError::Busy { path: path.into() }),
+        Err(error) => return Err(io(error)),
+    };
+    // With the right to replace it, what is looked at is what is moved.
+    match Generation::open(path).map(Table::new) {
+        Ok(table) if !table.is_superseded() => Ok(false),
+        Err(OpenError::Io(_)) => Ok(false),
+        Ok(_) | Err(OpenError::Damaged) => quarantine(path).map(|()| true).map_err(io),
+    }
+}

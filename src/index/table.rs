@@ -1,0 +1,444 @@
+//! The table of the index: what is done to its words, wherever they lie.
+//!
+//! Invariants:
+//! - A slot that is not empty belongs to one key for the lifetime of the file. It changes from
+//!   empty once, and from then on between records of its key, and removed.
+//! - The slots in front of a key's slot, in its probe sequence, are never empty. So two publishers
+//!   of a key meet at the same slot, and a key is never in two.
+//! - A record is complete before a slot points to it, and never changes; its words are never
+//!   reserved twice. So a slot's word never repeats, and a compare-exchange from it means what it
+//!   says.
+//! - Nothing that is read is trusted: a record counts when its description, key and checksum agree.
+//! - No lock. A process that dies leaves a slot as it was, or as it wanted it, and at worst words
+//!   of the heap that nothing points to.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store_format::frame::{FRAME_HEAD_WORDS, FrameHead, PAYLOAD_BYTES_MAX};
+use store_format::header::control;
+use store_format::slot::{ClaimWord, KeyHash, Kind, ProcessId, Slot};
+use store_format::{Digest, header};
+
+/// Longest probe sequence.
+pub const PROBES_MAX: usize = 1024;
+
+/// An atomic word; what the table needs of one.
+pub trait Word {
+    fn load(&self, order: Ordering) -> u64;
+    fn store(&self, value: u64, order: Ordering);
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
+    fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64>;
+    /// A sequentially consistent fence among all words of this type.
+    fn fence();
+}
+
+impl Word for AtomicU64 {
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
+    }
+
+    fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.compare_exchange(current, new, success, failure)
+    }
+
+    fn fence() {
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
+/// Where the words of one generation lie.
+pub trait Memory {
+    type Word: Word;
+
+    /// The words that [`control`] names.
+    fn control(&self) -> &[Self::Word];
+    fn claims(&self) -> &[Self::Word];
+    /// A power of two of them.
+    fn slots(&self) -> &[Self::Word];
+    /// The words of the heap that are there; more may come with [`Memory::refresh`].
+    fn heap(&self) -> &[Self::Word];
+    /// Notices what other processes have added to the heap.
+    fn refresh(&self);
+    /// Makes the heap at least `words` long, so that storing to it cannot fail.
+    fn extend(&self, words: u64) -> io::Result<()>;
+    /// Words that the heap may come to.
+    fn heap_words_max(&self) -> u64;
+}
+
+/// What a lookup saw of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// No slot belongs to it.
+    Vacant,
+    /// Its slot's word; what it points to is removed or damaged.
+    Dead(u64),
+    /// Its slot's word, and the payload.
+    Live(u64, Vec<u8>),
+}
+
+/// What a publisher expects the slot of its key to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    Anything,
+    Vacant,
+    Word(u64),
+}
+
+impl Seen {
+    pub fn expected(&self) -> Expected {
+        match self {
+            Self::Vacant => Expected::Vacant,
+            Self::Dead(word) | Self::Live(word, _) => Expected::Word(*word),
+        }
+    }
+}
+
+/// A publication that took place.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The slot's new word.
+    pub word: u64,
+    /// The file was superseded meanwhile: the publication has to be repeated in its successor,
+    /// or may not be seen.
+    pub superseded: bool,
+}
+
+/// Why a publication did not take place.
+#[derive(Debug)]
+pub enum PublishError {
+    /// No slot or no room in the heap: it is time for a new generation.
+    Full,
+    TooLarge,
+    /// The slot does not hold what was expected.
+    Conflict,
+    /// The file could not be made longer.
+    Io(io::Error),
+}
+
+/// How an attempt at a claim ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimAttempt {
+    /// The word to give back, and its place.
+    Owned(usize, ClaimWord),
+    Busy(ProcessId),
+    /// The word is taken for another key.
+    Unavailable,
+}
+
+/// The operations on one generation.
+pub struct Table<M>(M);
+
+impl<M> fmt::Debug for Table<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").finish_non_exhaustive()
+    }
+}
+
+impl<M: Memory> Table<M> {
+    pub fn new(memory: M) -> Self {
+        Self(memory)
+    }
+
+    pub fn memory(&self) -> &M {
+        &self.0
+    }
+
+    fn control(&self, word: usize) -> &M::Word {
+        &self.0.control()[word]
+    }
+
+    pub fn slots_used(&self) -> u64 {
+        self.control(control::SLOTS_USED).load(Ordering::Relaxed)
+    }
+
+    pub fn heap_used_words(&self) -> u64 {
+        self.control(control::HEAP_NEXT).load(Ordering::Relaxed)
+    }
+
+    /// An estimate: what was replaced or removed.
+    pub fn heap_dead_words(&self) -> u64 {
+        self.control(control::HEAP_DEAD).load(Ordering::Relaxed)
+    }
+
+    pub fn is_superseded(&self) -> bool {
+        self.control(control::SUPERSEDED).load(Ordering::Acquire) != 0
+    }
+
+    /// From here on, each publication either is seen by whoever called this, or learns of it.
+    pub fn supersede(&self) {
+        self.control(control::SUPERSEDED).store(1, Ordering::Release);
+        // Pairs with the fence in `publish`: of a slot's new word and this mark, at least one is
+        // seen by the other side.
+        M::Word::fence();
+    }
+
+    pub fn lookup(&self, kind: Kind, key: &Digest) -> Seen {
+        let hash = KeyHash::new(kind, key);
+        for place in self.probes(hash) {
+            // Pairs with the release in `publish`: the record's words come with the slot's.
+            let word = self.0.slots()[place].load(Ordering::Acquire);
+            let slot = Slot(word);
+            if slot.is_empty() {
+                return Seen::Vacant;
+            }
+            if !slot.may_hold(hash, kind) {
+                continue;
+            }
+            let Some(head) = self.head_at(slot.offset()) else { continue };
+            if head.key != *key || head.kind != kind {
+                continue;
+            }
+            return match self.payload_at(slot.offset(), &head) {
+                Some(payload) if !slot.is_removed() => Seen::Live(word, payload),
+                _ => Seen::Dead(word),
+            };
+        }
+        Seen::Vacant
+    }
+
+    /// Appends a record and makes the slot of its key point to it.
+    pub fn publish(
+        &self,
+        kind: Kind,
+        key: &Digest,
+        payload: &[u8],
+        expected: Expected,
+    ) -> Result<Published, PublishError> {
+        let head = FrameHead::new(kind, key, payload).ok_or(PublishError::TooLarge)?;
+        let offset = self.append(&head, payload)?;
+        let hash = KeyHash::new(kind, key);
+        let word = Slot::new(hash, kind, offset).0;
+        for place in self.probes(hash) {
+            let cell = &self.0.slots()[place];
+            let mut seen = cell.load(Ordering::Acquire);
+            while seen == 0 || self.belongs_to(Slot(seen), hash, kind, key) {
+                let as_expected = match expected {
+                    Expected::Anything => true,
+                    Expected::Vacant => seen == 0,
+                    Expected::Word(word) => seen == word,
+                };
+                if !as_expected {
+                    return Err(PublishError::Conflict);
+                }
+                // Release: the record's words are visible to whoever acquires this one.
+                match cell.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return Ok(self.published(Slot(seen), word)),
+                    Err(now) => seen = now,
+                }
+            }
+        }
+        Err(PublishError::Full)
+    }
+
+    fn published(&self, before: Slot, word: u64) -> Published {
+        if before.is_empty() {
+            self.control(control::SLOTS_USED).fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.count_dead(before);
+        }
+        // Pairs with the fence in `supersede`.
+        M::Word::fence();
+        Published { word, superseded: self.is_superseded() }
+    }
+
+    /// Whether a record was there to remove.
+    pub fn remove(&self, kind: Kind, key: &Digest) -> bool {
+        let hash = KeyHash::new(kind, key);
+        for place in self.probes(hash) {
+            let cell = &self.0.slots()[place];
+            let mut seen = cell.load(Ordering::Acquire);
+            if seen == 0 {
+                return false;
+            }
+            while self.belongs_to(Slot(seen), hash, kind, key) {
+                if Slot(seen).is_removed() {
+                    return false;
+                }
+                let word = Slot(seen).removed().0;
+                match cell.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => {
+                        self.count_dead(Slot(seen));
+                        M::Word::fence();
+                        return true;
+                    }
+                    Err(now) => seen = now,
+                }
+            }
+        }
+        false
+    }
+
+    /// The word of a slot, and the record that it points to, if there is a sound one.
+    pub fn record_in(&self, place: usize) -> (u64, Option<(Kind, Digest, Vec<u8>)>) {
+        let word = self.0.slots()[place].load(Ordering::Acquire);
+        let slot = Slot(word);
+        if slot.is_empty() || slot.is_removed() {
+            return (word, None);
+        }
+        let record = self.record_at(slot.offset());
+        (word, record.filter(|(kind, key, _)| slot.may_hold(KeyHash::new(*kind, key), *kind)))
+    }
+
+    /// A record of the heap, if there is a sound one.
+    pub fn record_at(&self, offset: u64) -> Option<(Kind, Digest, Vec<u8>)> {
+        let head = self.head_at(offset)?;
+        Some((head.kind, head.key, self.payload_at(offset, &head)?))
+    }
+
+    fn probes(&self, hash: KeyHash) -> impl Iterator<Item = usize> + use<M> {
+        let slots = self.0.slots().len();
+        let first = hash.first_slot(slots);
+        (0..slots.min(PROBES_MAX)).map(move |step| (first + step) & (slots - 1))
+    }
+
+    /// By the key alone: a slot whose record is damaged can still be published to.
+    fn belongs_to(&self, slot: Slot, hash: KeyHash, kind: Kind, key: &Digest) -> bool {
+        slot.may_hold(hash, kind)
+            && self.head_at(slot.offset()).is_some_and(|head| head.key == *key && head.kind == kind)
+    }
+
+    fn append(&self, head: &FrameHead, payload: &[u8]) -> Result<u64, PublishError> {
+        let words = head.words() as u64;
+        let next = self.control(control::HEAP_NEXT);
+        let limit = self.0.heap_words_max();
+        if next.load(Ordering::Relaxed).saturating_add(words) > limit {
+            return Err(PublishError::Full);
+        }
+        // Relaxed: the words themselves are published by the slot. The sum can exceed the limit by
+        // no more than a record for each process that gets here at once.
+        let offset = next.fetch_add(words, Ordering::Relaxed);
+        let end = offset.checked_add(words).filter(|end| *end <= limit);
+        let end = end.ok_or(PublishError::Full)?;
+        if (self.0.heap().len() as u64) < end
+            && let Err(error) = self.0.extend(end)
+        {
+            self.unreserve(offset, end);
+            return Err(PublishError::Io(error));
+        }
+        let start = usize::try_from(offset).map_err(|_| PublishError::Full)?;
+        let Some(target) = self.0.heap().get(start..start + head.words()) else {
+            return Err(PublishError::Full);
+        };
+        write_record(target, head, payload);
+        Ok(offset)
+    }
+
+    /// Gives words back if nobody has reserved any behind them.
+    fn unreserve(&self, offset: u64, end: u64) {
+        let next = self.control(control::HEAP_NEXT);
+        // Where it fails the words are lost until the next generation.
+        let _lost = next.compare_exchange(end, offset, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn head_at(&self, offset: u64) -> Option<FrameHead> {
+        let words = self.heap_at(offset, FRAME_HEAD_WORDS)?;
+        let mut head = [0; FRAME_HEAD_WORDS];
+        for (value, word) in head.iter_mut().zip(words) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        FrameHead::decode(&head).ok()
+    }
+
+    fn payload_at(&self, offset: u64, head: &FrameHead) -> Option<Vec<u8>> {
+        debug_assert!(head.payload_bytes <= PAYLOAD_BYTES_MAX);
+        let words = &self.heap_at(offset, head.words())?[FRAME_HEAD_WORDS..];
+        let mut payload = Vec::with_capacity(words.len() * header::WORD_BYTES);
+        for word in words {
+            payload.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        }
+        payload.truncate(head.payload_bytes);
+        head.covers(&payload).then_some(payload)
+    }
+
+    fn heap_at(&self, offset: u64, words: usize) -> Option<&[M::Word]> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(words)?;
+        if self.0.heap().len() < end {
+            self.0.refresh();
+        }
+        self.0.heap().get(start..end)
+    }
+
+    fn count_dead(&self, slot: Slot) {
+        if let Some(head) = self.head_at(slot.offset()).filter(|_| !slot.is_removed()) {
+            let words = head.words() as u64;
+            self.control(control::HEAP_DEAD).fetch_add(words, Ordering::Relaxed);
+        }
+    }
+
+    /// Claims a key for a process; `is_alive` is asked about the owner of a word that is taken.
+    pub fn claim(
+        &self,
+        key: &Digest,
+        scope: u64,
+        process: ProcessId,
+        is_alive: impl Fn(ProcessId) -> bool,
+    ) -> ClaimAttempt {
+        let (place, mine) = ClaimWord::new(key, scope, process, self.0.claims().len());
+        let cell = &self.0.claims()[place];
+        let mut seen = cell.load(Ordering::Acquire);
+        loop {
+            let owner = ClaimWord(seen).process();
+            if seen != 0 && owner == process {
+                return ClaimAttempt::Unavailable;
+            }
+            if seen != 0 && is_alive(owner) {
+                return if ClaimWord(seen).same_key(mine) {
+                    ClaimAttempt::Busy(owner)
+                } else {
+                    ClaimAttempt::Unavailable
+                };
+            }
+            // Acquire: what the owner before published is seen by the one after.
+            match cell.compare_exchange(seen, mine.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return ClaimAttempt::Owned(place, mine),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    pub fn release(&self, place: usize, mine: ClaimWord) {
+        let cell = &self.0.claims()[place];
+        // Fails when another process took the claim over: then it is no longer ours to give back.
+        let _taken_over = cell.compare_exchange(mine.0, 0, Ordering::Release, Ordering::Relaxed);
+    }
+}
+
+fn write_record<W: Word>(target: &[W], head: &FrameHead, payload: &[u8]) {
+    let (head_words, payload_words) = target.split_at(FRAME_HEAD_WORDS);
+    for (word, value) in head_words.iter().zip(head.encode()) {
+        word.store(value, Ordering::Relaxed);
+    }
+    let (whole, rest) = payload.as_chunks::<{ header::WORD_BYTES }>();
+    for (word, bytes) in payload_words.iter().zip(whole) {
+        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; header::WORD_BYTES];
+        last[..rest.len()].copy_from_slice(rest);
+        payload_words[whole.len()].store(u64::from_le_bytes(last), Ordering::Relaxed);
+    }
+}

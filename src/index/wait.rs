@@ -1,0 +1,184 @@
+//! Waiting for the owner of a claim: for the end of its process, with a bound.
+//!
+//! No futex and no polling: an owner ends right after it has published or given up, and the kernel
+//! tells of that however it ends.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::{Pid, getpid};
+use store_format::slot::ProcessId;
+
+/// How waiting for a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// It has ended, or never was.
+    Gone,
+    TimedOut,
+}
+
+/// Waits for a process to end.
+pub fn wait(process: ProcessId, bound: Duration) -> Waited {
+    let Some(pid) = pid_of(process) else { return Waited::Gone };
+    kernel::wait(pid, process, bound)
+}
+
+/// This process; `None` where its start cannot be found out.
+pub(super) fn own_id() -> Option<ProcessId> {
+    static OWN: OnceLock<Option<ProcessId>> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        let pid = getpid();
+        let number = u32::try_from(pid.as_raw_nonzero().get()).ok()?;
+        Some(ProcessId::new(number, kernel::start_of(pid)?))
+    })
+}
+
+/// Tells apart the sets of processes that know each other by number.
+pub(super) fn scope() -> u64 {
+    static SCOPE: OnceLock<u64> = OnceLock::new();
+    *SCOPE.get_or_init(kernel::scope)
+}
+
+/// Whether a process runs: not one of the same number that started later, nor one that has ended
+/// and not been waited for by its parent.
+pub(super) fn is_alive(process: ProcessId) -> bool {
+    let start = pid_of(process).and_then(kernel::start_of);
+    start.is_some_and(|start| ProcessId::new(process.pid, start) == process)
+}
+
+fn pid_of(process: ProcessId) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(process.pid).ok()?)
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::fmt::Write as _;
+    use std::time::{Duration, Instant};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{Mode, OFlags};
+    use rustix::io::Errno;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use store_format::slot::ProcessId;
+
+    use super::{Waited, is_alive};
+
+    /// The inode of the namespace of process numbers: containers that share a cache do not take
+    /// each other's numbers for their own.
+    pub(super) fn scope() -> u64 {
+        rustix::fs::stat("/proc/self/ns/pid").map_or(0, |status| status.st_ino)
+    }
+
+    /// When a process that still runs was started, in clock ticks since the boot.
+    pub(super) fn start_of(pid: Pid) -> Option<u64> {
+        let mut path = String::with_capacity(24);
+        write!(path, "/proc/{}/stat", pid.as_raw_nonzero()).ok()?;
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = [0; 1024];
+        let length = rustix::io::read(&file, &mut text[..]).ok()?;
+        parse_start(&text[..length])
+    }
+
+    /// The 22nd field, of a process whose state (the third) is not that of one that has ended. The
+    /// second one, in parentheses, may contain anything.
+    pub(super) fn parse_start(stat: &[u8]) -> Option<u64> {
+        let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?.split_whitespace();
+        let state = fields.next()?;
+        if matches!(state, "Z" | "X" | "x") {
+            return None;
+        }
+        fields.nth(18)?.parse().ok()
+    }
+
+    pub(super) fn wait(pid: Pid, process: ProcessId, bound: Duration) -> Waited {
+        let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => handle,
+            Err(Errno::SRCH) => return Waited::Gone,
+            // A kernel without such handles (before 5.3): the work is done twice.
+            Err(_) => return Waited::TimedOut,
+        };
+        // The handle may be that of a later process with the number: looked at once it is held.
+        if !is_alive(process) {
+            return Waited::Gone;
+        }
+        let deadline = Instant::now() + bound;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(timeout) = Timespec::try_from(left) else { return Waited::TimedOut };
+            let mut handles = [PollFd::new(&handle, PollFlags::IN)];
+            match poll(&mut handles, Some(&timeout)) {
+                Ok(0) => return Waited::TimedOut,
+                Ok(_) => return Waited::Gone,
+                Err(Errno::INTR) => {}
+                Err(_) => return Waited::TimedOut,
+            }
+        }
+    }
+}
+
+#[cfg(target_vendor = "apple")]
+mod kernel {
+    #![expect(unsafe_code, reason = "a kernel event queue takes pointers in some of its filters")]
+
+    use std::time::Duration;
+
+    use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+    use rustix::io::Errno;
+    use rustix::process::{Pid, test_kill_process};
+    use store_format::slot::ProcessId;
+
+    use super::Waited;
+
+    /// There is one set of processes.
+    pub(super) fn scope() -> u64 {
+        0
+    }
+
+    /// Start times are not to be had without more: a later process with the number is waited for,
+    /// within the bound.
+    pub(super) fn start_of(pid: Pid) -> Option<u64> {
+        match test_kill_process(pid) {
+            Ok(()) | Err(Errno::PERM) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    pub(super) fn wait(pid: Pid, _process: ProcessId, bound: Duration) -> Waited {
+        let Ok(queue) = kqueue() else { return Waited::TimedOut };
+        let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
+        let flags = EventFlags::ADD | EventFlags::ONESHOT;
+        let change = [Event::new(filter, flags, std::ptr::null_mut())];
+        let mut events = Vec::with_capacity(1);
+        let buffer = rustix::buffer::spare_capacity(&mut events);
+        // SAFETY: the only filter is that of a process: neither a descriptor nor memory is named.
+        let seen = unsafe { kevent(&queue, &change, buffer, Some(bound)) };
+        match seen {
+            Ok(0) => Waited::TimedOut,
+            Ok(_) | Err(Errno::SRCH) => Waited::Gone,
+            Err(_) => Waited::TimedOut,
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+mod kernel {
+    use std::time::Duration;
+
+    use rustix::process::Pid;
+    use store_format::slot::ProcessId;
+
+    use super::Waited;
+
+    pub(super) fn scope() -> u64 {
+        0
+    }
+
+    pub(super) fn start_of(_pid: Pid) -> Option<u64> {
+        None
+    }
+
+    pub(super) fn wait(_pid: Pid, _process: ProcessId, _bound: Duration) -> Waited {
+        Waited::TimedOut
+    }
+}
