@@ -6,15 +6,21 @@
 mod cargo;
 mod completions;
 mod config;
+mod demo;
+mod human;
 mod output;
+mod stats;
+mod summary;
 
 use crate::config::Loaded;
+use crate::config::value::{DURATION_FORM, parse_duration};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use output::Console;
 use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A build cache for Rust.
 #[derive(Debug, Parser)]
@@ -37,6 +43,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<OsString>,
     },
+    /// Build a small sample twice and show what was reused.
+    #[command(
+        after_help = "Needs no configuration, daemon or network, and uses a store of its own."
+    )]
+    Demo(demo::Options),
+    /// Show what the cache did.
+    Stats(stats::Options),
     /// Read and change the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -45,6 +58,28 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
     },
+}
+
+/// The part of the past that a command looks at.
+#[derive(Debug, clap::Args)]
+struct Since {
+    /// Only what happened in this time: 45s, 30m, 24h, 7d, 2w; a bare number is hours.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
+}
+
+impl Since {
+    /// Milliseconds since 1970; 0 is everything.
+    fn start_ms(&self) -> u64 {
+        let Some(since) = self.since else { return 0 };
+        let start = SystemTime::now().checked_sub(since);
+        let start = start.and_then(|start| start.duration_since(UNIX_EPOCH).ok());
+        start.map_or(0, |start| u64::try_from(start.as_millis()).unwrap_or(0))
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("expected {DURATION_FORM}"))
 }
 
 /// Findings or partial failure: the command did its work, and the work has a bad result.
@@ -84,6 +119,8 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
     };
     match command {
         Command::Cargo { arguments } => cargo::run(&arguments, console),
+        Command::Demo(options) => demo::run(&options, console),
+        Command::Stats(options) => stats::run(&options, console),
         Command::Config(command) => config::run(command, console),
         Command::Completions { shell } => completions::run(shell, console),
     }

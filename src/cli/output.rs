@@ -18,6 +18,7 @@ pub(super) struct Console {
 /// A part of the output that stands out where colour is allowed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Style {
+    Heading,
     Good,
     Bad,
     Caution,
@@ -27,6 +28,7 @@ pub(super) enum Style {
 impl Style {
     fn code(self) -> &'static str {
         match self {
+            Self::Heading => "1",
             Self::Good => "32",
             Self::Bad => "1;31",
             Self::Caution => "33",

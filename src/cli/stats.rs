@@ -1,0 +1,121 @@
+//! `kache stats`: what the cache did, and what it holds.
+
+use super::output::{Console, Style, Table};
+use super::summary::{Summary, by_count};
+use super::{Since, configuration, human};
+use crate::events;
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    since: Since,
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
+    let loaded = configuration(console)?;
+    let cache_dir = &loaded.config.cache_dir;
+    let events = events::read(cache_dir, options.since.start_ms()).context("read the event log")?;
+    let summary = Summary::of(&events);
+    let mut out = console.data();
+    if options.json {
+        let value = json(&summary);
+        serde_json::to_writer_pretty(&mut out, &value).context("write the statistics")?;
+        writeln!(out)?;
+    } else {
+        out.write_all(text(&summary, console).as_bytes())?;
+    }
+    out.flush().context("write the statistics")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(summary: &Summary, console: &Console) -> String {
+    if summary.first_ms.is_none() {
+        return "No build has used the cache in this time.\n".to_owned();
+    }
+    let mut table = Table::new(&[false, true]);
+    let heading = |text: &str| console.paint(Style::Heading, text);
+    let saved = Duration::from_micros(summary.saved_us());
+    table.row([
+        heading("Hits"),
+        console.paint(Style::Good, &human::share(summary.hits(), summary.lookups())),
+        format!(
+            "{} of {} compilations",
+            human::count(summary.hits()),
+            human::count(summary.lookups())
+        ),
+    ]);
+    for (name, count) in [
+        ("  local", summary.local_hits),
+        ("  prefetched", summary.prefetch_hits),
+        ("  remote", summary.remote_hits),
+    ] {
+        if count != summary.hits() && count > 0 {
+            table.row([name.to_owned(), human::count(count)]);
+        }
+    }
+    table.row([
+        heading("Saved"),
+        human::time(saved),
+        format!(
+            "{} of compiling, restored in {}",
+            human::time(Duration::from_micros(summary.hits_compile_us)),
+            human::time(Duration::from_micros(summary.hits_us))
+        ),
+    ]);
+    table.row([
+        heading("Restored"),
+        human::size(summary.restored_bytes),
+        format!("{} without a copy", human::share(summary.linked_bytes, summary.restored_bytes)),
+    ]);
+    table.row([
+        heading("Misses"),
+        human::count(summary.misses + summary.dups),
+        format!(
+            "compiled in {}, {} stored",
+            human::time(Duration::from_micros(summary.misses_compile_us)),
+            human::size(summary.stored_bytes)
+        ),
+    ]);
+    rows_of(
+        &mut table,
+        "Not stored",
+        summary.skipped + summary.errors,
+        &by_count(&summary.skip_reasons),
+        console,
+    );
+    rows_of(
+        &mut table,
+        "Passed through",
+        summary.passthroughs,
+        &by_count(&summary.pass_reasons),
+        console,
+    );
+    table.row([heading("Compiler queries"), human::count(summary.probes)]);
+    table.render(0)
+}
+
+fn rows_of(table: &mut Table, name: &str, count: u64, reasons: &[(&str, u64)], console: &Console) {
+    if count == 0 {
+        return;
+    }
+    let listed: Vec<_> = reasons
+        .iter()
+        .map(|(reason, count)| format!("{reason} {}", human::count(*count)))
+        .collect();
+    table.row([console.paint(Style::Heading, name), human::count(count), listed.join(", ")]);
+}
+
+fn json(summary: &Summary) -> serde_json::Value {
+    serde_json::json!({
+        "schema_version": 1,
+        "summary": super::summary::json(summary),
+        "passthrough_reasons": summary.pass_reasons,
+        "skip_reasons": summary.skip_reasons,
+    })
+}
