@@ -30,6 +30,11 @@ impl RootSet {
         self.0 |= 1 << root as u8;
     }
 
+    /// Adds the members of another set.
+    pub fn extend(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
     pub fn contains(self, root: Root) -> bool {
         self.0 & 1 << root as u8 != 0
     }
@@ -151,6 +156,13 @@ impl Roots {
     fn bytes(&self, root: Root, form: Form) -> Option<&[u8]> {
         let place = self.places.iter().find(|place| place.root == root)?;
         Some(place.text(form))
+    }
+
+    /// Bytes of the longest form of a root: whoever searches a file in pieces lets them overlap
+    /// by that much.
+    pub fn longest_bytes(&self) -> usize {
+        let forms = self.places.iter().map(|place| place.text(Form::Makefile).len());
+        forms.max().unwrap_or(0)
     }
 
     /// Names a path relative to the longest root that contains it. A relative path is one of the

@@ -241,7 +241,7 @@ fn times_that_mark_a_file_are_kept_to_the_nanosecond() {
 fn a_file_written_read_only_is_read_only_from_its_first_byte() {
     let space = Space::new();
     let path = space.path("file");
-    write_new(&path, &[7; 100_000], 0o444).unwrap();
+    write_new(&path, &vec![7; 100_000], 0o444).unwrap();
     let metadata = std::fs::metadata(&path).unwrap();
     assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o444, 100_000));
     assert!(free_bytes(&path).unwrap() > 0);
