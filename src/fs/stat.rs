@@ -66,29 +66,34 @@ impl Stat {
     }
 }
 
-#[expect(
-    clippy::unnecessary_cast,
-    clippy::useless_conversion,
-    clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
-    reason = "the kernel's types differ between systems; what is signed is never negative"
-)]
 impl From<rustix::fs::Stat> for Stat {
     fn from(stat: rustix::fs::Stat) -> Self {
-        let nanoseconds =
-            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-            size_bytes: stat.st_size as u64,
-            mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-            mode: u32::from(stat.st_mode) & 0o7777,
-            links: stat.st_nlink as u64,
-            kind: FileKind::of(FileType::from_raw_mode(stat.st_mode as _)),
-            allocated_bytes: stat.st_blocks as u64 * 512,
+            device: unsigned(stat.st_dev),
+            inode: unsigned(stat.st_ino),
+            size_bytes: unsigned(stat.st_size),
+            mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+            mode: bits_of(stat.st_mode) & 0o7777,
+            links: unsigned(stat.st_nlink),
+            kind: FileKind::of(FileType::from_raw_mode(stat.st_mode)),
+            allocated_bytes: unsigned(stat.st_blocks) * 512,
         }
     }
+}
+
+// The kernels' types differ; these take any of them. What is signed is never negative.
+
+fn unsigned(number: impl TryInto<u64>) -> u64 {
+    number.try_into().unwrap_or(0)
+}
+
+fn bits_of(mode: impl Into<u32>) -> u32 {
+    mode.into()
+}
+
+fn nanoseconds(seconds: i64, rest: impl TryInto<i64>) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest.try_into().unwrap_or(0))
 }
 
 /// Attributes of what a path leads to.
