@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use store_format::header::WORD_BYTES;
 
@@ -79,7 +79,7 @@ impl NewFile {
 
     /// Puts the file at `target` if nothing is there; else `EXIST`.
     pub(crate) fn place(mut self, target: &Path) -> Result<(), Errno> {
-        match rustix::fs::renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+        match rename_new(&self.path, target) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 rustix::fs::link(&self.path, target)
             }
@@ -106,6 +106,18 @@ impl Drop for NewFile {
             let _left_behind = rustix::fs::unlink(&self.path);
         }
     }
+}
+
+/// Moves a name to where there is none yet, in one step.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
+    use rustix::fs::{CWD, RenameFlags};
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn rename_new(_: &Path, _: &Path) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
 }
 
 /// The path with something appended to its last component.

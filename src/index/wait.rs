@@ -117,7 +117,7 @@ mod kernel {
     }
 }
 
-#[cfg(target_vendor = "apple")]
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
 mod kernel {
     #![expect(unsafe_code, reason = "a kernel event queue takes pointers in some of its filters")]
 
@@ -161,7 +161,7 @@ mod kernel {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
 mod kernel {
     use std::time::Duration;
 
