@@ -1,4 +1,5 @@
-//! A shared file as atomic words.
+//! A shared file as atomic words; and the system call that waits on a kernel queue, since what is
+//! unsafe about the index is in this file alone.
 //!
 //! Invariants, on which the `unsafe` rests:
 //! - `backed_words` words from the start of the mapping are inside the file: it is set from the
@@ -7,7 +8,10 @@
 //! - All of those have their space on the disk before they are used, so no access meets a full one.
 //! - The mapping lives as long as [`Map`], and every slice borrows from it.
 //! - Each access, here and in other processes, is that of an atomic word.
-#![expect(unsafe_code, reason = "the one place where mapped memory becomes words")]
+#![expect(
+    unsafe_code,
+    reason = "the one place where mapped memory becomes words, and a queue is asked"
+)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -65,4 +69,21 @@ impl Map {
         // value of `AtomicU64`, which is laid out like `u64`.
         unsafe { slice::from_raw_parts(start, count) }
     }
+}
+
+/// Adds `change` to a kernel queue and waits for the first event; `None` when `bound` has passed.
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+pub(super) fn await_event(
+    queue: &OwnedFd,
+    change: &rustix::event::kqueue::Event,
+    bound: std::time::Duration,
+) -> rustix::io::Result<Option<rustix::event::kqueue::Event>> {
+    let mut events = Vec::with_capacity(1);
+    let buffer = rustix::buffer::spare_capacity(&mut events);
+    // SAFETY: what the kernel reads and fills are these two values. Of descriptors named in a filter
+    // it keeps none alive; a queue that outlives one loses an event, and no memory is concerned.
+    unsafe {
+        rustix::event::kqueue::kevent(queue, std::slice::from_ref(change), buffer, Some(bound))
+    }?;
+    Ok(events.pop())
 }

@@ -119,16 +119,15 @@ mod kernel {
 
 #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
 mod kernel {
-    #![expect(unsafe_code, reason = "a kernel event queue takes pointers in some of its filters")]
+    use std::time::{Duration, Instant};
 
-    use std::time::Duration;
-
-    use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+    use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kqueue};
     use rustix::io::Errno;
     use rustix::process::{Pid, test_kill_process};
     use store_format::slot::ProcessId;
 
     use super::Waited;
+    use crate::index::map::await_event;
 
     /// There is one set of processes.
     pub(super) fn scope() -> u64 {
@@ -148,15 +147,16 @@ mod kernel {
         let Ok(queue) = kqueue() else { return Waited::TimedOut };
         let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
         let flags = EventFlags::ADD | EventFlags::ONESHOT;
-        let change = [Event::new(filter, flags, std::ptr::null_mut())];
-        let mut events = Vec::with_capacity(1);
-        let buffer = rustix::buffer::spare_capacity(&mut events);
-        // SAFETY: the only filter is that of a process: neither a descriptor nor memory is named.
-        let seen = unsafe { kevent(&queue, &change, buffer, Some(bound)) };
-        match seen {
-            Ok(0) => Waited::TimedOut,
-            Ok(_) | Err(Errno::SRCH) => Waited::Gone,
-            Err(_) => Waited::TimedOut,
+        let change = Event::new(filter, flags, std::ptr::null_mut());
+        let deadline = Instant::now() + bound;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match await_event(&queue, &change, left) {
+                // An event that says that there is no such process is one of its end, too.
+                Ok(Some(_)) | Err(Errno::SRCH) => return Waited::Gone,
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => return Waited::TimedOut,
+            }
         }
     }
 }
