@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, CloneFlags, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::posix::{copy_by_hand, create_new, is_not_here, open};
+use super::posix::{copy_by_hand, create_new, is_not_here, open, set_mode_bits};
 use super::retry;
 
 /// Makes `to`, which must not exist, share the blocks of `from`.
@@ -45,8 +45,7 @@ pub(super) fn copy_new(from: &Path, to: &Path, mode: Mode, may_clone: bool) -> R
     }
     let source = open(from)?;
     let target = create_new(to, mode)?;
-    let copied =
-        copy_by_hand(&source, &target).and_then(|()| retry(|| rustix::fs::fchmod(&target, mode)));
+    let copied = copy_by_hand(&source, &target).and_then(|()| set_mode_bits(&target, mode));
     if copied.is_err() {
         // As above.
         retry(|| rustix::fs::unlink(to)).ok();

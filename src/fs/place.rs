@@ -123,7 +123,7 @@ pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), FsError> 
         let written = || {
             let file = posix::create_new(temporary, bits(mode))?;
             posix::write_all(&file, content)?;
-            retry(|| rustix::fs::fchmod(&file, bits(mode)))
+            posix::set_mode_bits(&file, bits(mode))
         };
         written().context("write", path).inspect_err(|_| {
             // The failure to write is what matters.

@@ -94,13 +94,23 @@ pub(super) fn write_all(file: impl AsFd, mut content: &[u8]) -> Result<(), Errno
 
 /// Copies from the current offsets to the end by reading and writing.
 pub(super) fn copy_by_hand(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
-    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let mut buffer = Vec::with_capacity(COPY_BUFFER_BYTES);
     loop {
-        match retry(|| rustix::io::read(&from, &mut buffer))? {
+        buffer.clear();
+        match retry_read(&from, rustix::buffer::spare_capacity(&mut buffer))? {
             0 => return Ok(()),
-            read => write_all(&to, &buffer[..read])?,
+            _ => write_all(&to, &buffer)?,
         }
     }
+}
+
+/// Gives a new file the bits that the creation mask may have taken. Looking first is cheaper than
+/// changing: a change makes the filesystem write the inode once more.
+pub(super) fn set_mode_bits(file: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+    if Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == mode {
+        return Ok(());
+    }
+    retry(|| rustix::fs::fchmod(file, mode))
 }
 
 /// Whether a refusal to clone, link or copy within the kernel means "not between these two
@@ -125,13 +135,14 @@ pub(super) fn is_not_here(errno: Errno) -> bool {
 mod kernel {
     use super::{
         AsFd, Errno, Mode, OwnedFd, Path, copy_by_hand, create_new, is_not_here, open, retry,
+        set_mode_bits,
     };
 
     /// Makes `to`, which must not exist, share the blocks of `from`.
     pub(in crate::fs) fn clone_new(from: &Path, to: &Path, mode: Mode) -> Result<(), Errno> {
         let source = open(from)?;
         let target = create_new(to, mode)?;
-        let cloned = clone_content(&source, &target).and_then(|()| set_mode(&target, mode));
+        let cloned = clone_content(&source, &target).and_then(|()| set_mode_bits(&target, mode));
         if cloned.is_err() {
             // The clone's own failure is what matters; an empty temporary file is harmless.
             retry(|| rustix::fs::unlink(to)).ok();
@@ -150,7 +161,7 @@ mod kernel {
         let source = open(from)?;
         let target = create_new(to, mode)?;
         let copied = fill(&source, &target, may_clone)
-            .and_then(|cloned| set_mode(&target, mode).map(|()| cloned));
+            .and_then(|cloned| set_mode_bits(&target, mode).map(|()| cloned));
         if copied.is_err() {
             // As above.
             retry(|| rustix::fs::unlink(to)).ok();
@@ -170,11 +181,6 @@ mod kernel {
         Ok(false)
     }
 
-    /// The creation mask may have taken bits that the file is to have.
-    fn set_mode(target: &OwnedFd, mode: Mode) -> Result<(), Errno> {
-        retry(|| rustix::fs::fchmod(target, mode))
-    }
-
     #[cfg(target_os = "linux")]
     fn clone_content(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
         retry(|| rustix::fs::ioctl_ficlone(target, source))
@@ -185,20 +191,21 @@ mod kernel {
         Err(Errno::NOSYS)
     }
 
-    /// Within the kernel, and by hand where that is refused or ends early (files whose size the
-    /// kernel does not know).
+    /// Within the kernel, and by hand where that is refused or finds nothing (files whose size
+    /// the kernel does not know).
     #[cfg(target_os = "linux")]
     fn copy_content(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
         const STEP_BYTES: usize = 1 << 30;
+        let mut found = false;
         loop {
             match retry(|| rustix::fs::copy_file_range(source, None, target, None, STEP_BYTES)) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(errno) if is_not_here(errno) => break,
+                Ok(0) if found => return Ok(()),
+                Ok(0) => return copy_by_hand(source, target),
+                Ok(_) => found = true,
+                Err(errno) if is_not_here(errno) => return copy_by_hand(source, target),
                 Err(errno) => return Err(errno),
             }
         }
-        copy_by_hand(source, target)
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -23,7 +23,7 @@ use super::{Context, FsError, posix};
 
 /// Operations in flight at once.
 const DEPTH: usize = 64;
-/// Bytes of the first read; larger files are finished by reads that grow.
+/// Bytes of the first read: enough for most sources, in two reads with the one that finds the end.
 const FIRST_READ_BYTES: usize = 16 << 10;
 
 /// What is done with each file once it is open.
@@ -146,10 +146,16 @@ impl Task {
         // SAFETY: the kernel has written `value` bytes behind the former length, which is within
         // the capacity that it was told.
         unsafe { self.content.set_len(length) };
-        if self.content.len() == self.content.capacity() {
-            return Some(self.read(length));
-        }
-        Some(self.read(self.content.capacity() - length))
+        let spare = self.content.capacity() - length;
+        Some(self.read(if spare == 0 { self.remaining() } else { spare }))
+    }
+
+    /// Bytes to make room for when a read has filled all there was: up to the size that the kernel
+    /// tells and one more, to find the end there; as much again for files that outgrow it.
+    fn remaining(&self) -> usize {
+        let size = self.file.as_ref().and_then(|file| rustix::fs::fstat(file).ok());
+        let size = size.and_then(|stat| usize::try_from(stat.st_size).ok()).unwrap_or(0);
+        size.checked_sub(self.content.len()).map_or(self.content.len(), |rest| rest + 1)
     }
 
     fn finish(&mut self, result: Result<(), Errno>) -> Option<squeue::Entry> {
