@@ -12,7 +12,7 @@ pub mod claim;
 mod file;
 mod generation;
 pub mod map;
-mod swap;
+pub mod swap;
 pub mod table;
 pub mod wait;
 
@@ -113,11 +113,11 @@ impl Index {
         for _ in 0..ATTEMPTS_MAX {
             let table = self.table();
             match table.publish(kind, key, payload, Expected::Anything) {
-                Ok(Published { superseded: true, .. }) => {}
-                Ok(_) => {
+                Ok(published) if self.is_final(&table, published) => {
                     self.grow_if_due(&table);
                     return Ok(());
                 }
+                Ok(_) => {}
                 Err(error) => self.after_failure(&table, error, payload)?,
             }
         }
@@ -125,7 +125,8 @@ impl Index {
     }
 
     /// Replaces what a key has by what `change` makes of it; `None` leaves it as it is. Returns
-    /// whether something was published. `change` may be called several times.
+    /// whether something was published. `change` may be called several times, and while the file is
+    /// being replaced also on what it made before: it should do no harm to its own result.
     pub fn update(
         &self,
         kind: Kind,
@@ -142,12 +143,12 @@ impl Index {
             };
             let Some(payload) = change(before) else { return Ok(false) };
             match table.publish(kind, key, &payload, expected) {
-                // The successor may hold something newer: what is there is looked at again.
-                Ok(Published { superseded: true, .. }) | Err(PublishError::Conflict) => {}
-                Ok(_) => {
+                Ok(published) if self.is_final(&table, published) => {
                     self.grow_if_due(&table);
                     return Ok(true);
                 }
+                // The successor may hold something newer: what is there is looked at again.
+                Ok(_) | Err(PublishError::Conflict) => {}
                 Err(error) => self.after_failure(&table, error, &payload)?,
             }
         }
@@ -160,7 +161,7 @@ impl Index {
         for _ in 0..ATTEMPTS_MAX {
             let table = self.table();
             removed |= table.remove(kind, key);
-            if !table.is_superseded() {
+            if !self.is_replaced(&table) {
                 break;
             }
         }
@@ -180,7 +181,7 @@ impl Index {
     /// The current generation. A process that maps a superseded one follows here.
     fn table(&self) -> Arc<Table<Generation>> {
         let table = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        if !table.is_superseded() {
+        if !self.is_replaced(&table) {
             return table;
         }
         match open_or_begin(&self.path) {
@@ -194,6 +195,17 @@ impl Index {
         }
     }
 
+    /// Whether another file is in the place of this one. While one is being made, that is asked
+    /// of the file system.
+    fn is_replaced(&self, table: &Table<Generation>) -> bool {
+        table.is_superseded() && !table.memory().is_at(&self.path)
+    }
+
+    /// Whether a publication is where others look for it, or will be copied there.
+    fn is_final(&self, table: &Table<Generation>, published: Published) -> bool {
+        !published.superseded || table.memory().is_at(&self.path)
+    }
+
     fn set_current(&self, table: Arc<Table<Generation>>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
@@ -205,7 +217,7 @@ impl Index {
         payload: &[u8],
     ) -> Result<(), IndexError> {
         match error {
-            PublishError::Full if !table.is_superseded() => self.swap(|_, _, _| true),
+            PublishError::Full if !self.is_replaced(table) => self.swap(|_, _, _| true),
             PublishError::Full | PublishError::Conflict => Ok(()),
             PublishError::TooLarge => Err(IndexError::TooLarge { bytes: payload.len() }),
             PublishError::Io(source) => Err(self.io("extend", source)),
@@ -250,9 +262,12 @@ fn open_or_begin(path: &Path) -> Result<(Arc<Table<Generation>>, bool), IndexErr
     for _ in 0..ATTEMPTS_MAX {
         let error = match Generation::open(path).map(Table::new) {
             Ok(table) if !table.is_superseded() => return Ok((Arc::new(table), recovered)),
-            // Superseded by what is at its place now; or by nothing, which nobody does.
-            Ok(table) if !table.memory().is_at(path) => continue,
-            Ok(_) | Err(OpenError::Damaged) => None,
+            Ok(table) if table.memory().is_at(path) => {
+                reinstate(path, &table);
+                return Ok((Arc::new(table), recovered));
+            }
+            Ok(_) => continue,
+            Err(OpenError::Damaged) => None,
             Err(OpenError::Io(error)) => Some(error),
         };
         match error {
@@ -262,6 +277,16 @@ fn open_or_begin(path: &Path) -> Result<(Arc<Table<Generation>>, bool), IndexErr
         }
     }
     Err(IndexError::Contended { path: path.to_owned() })
+}
+
+/// Takes the mark from a file whose successor nobody is making any more.
+fn reinstate(path: &Path, table: &Table<Generation>) {
+    // Who has the right to replace the file is making the successor, or was killed.
+    if let Ok(_right) = ReplaceRight::try_take(path)
+        && table.memory().is_at(path)
+    {
+        table.reinstate();
+    }
 }
 
 /// Creates an empty index unless another process is first.
@@ -291,9 +316,8 @@ fn set_aside(path: &Path) -> Result<bool, IndexError> {
         Err(error) => return Err(io(error)),
     };
     // With the right to replace it, what is looked at is what is moved.
-    match Generation::open(path).map(Table::new) {
-        Ok(table) if !table.is_superseded() => Ok(false),
-        Err(OpenError::Io(_)) => Ok(false),
-        Ok(_) | Err(OpenError::Damaged) => quarantine(path).map(|()| true).map_err(io),
+    match Generation::open(path) {
+        Ok(_) | Err(OpenError::Io(_)) => Ok(false),
+        Err(OpenError::Damaged) => quarantine(path).map(|()| true).map_err(io),
     }
 }

@@ -1,10 +1,14 @@
 //! A new generation of the index file in the place of the old one: growth and compaction.
 //!
-//! In order: take the right to replace the file, or leave it; copy the records into a new file;
-//! rename it over the old one; mark the old one superseded; look through the old one again, for
-//! what was published between copying and marking. A publisher looks at the mark after its
-//! compare-exchange, so either the second look sees the publication, or the publisher repeats it.
-//! Should the swapping process die in between, what is lost is a later miss.
+//! In order: take the right to replace the file, or leave it to who has it; mark the old file;
+//! copy its records into a new one; rename that over the old one; look through the old one again,
+//! for what was published while it was copied. A publisher looks at the mark after its
+//! compare-exchange, and if it is set, at what is in the file's place. No mark: then the copy sees
+//! the publication. Still the old file: then the second look does. Else the publisher repeats it.
+//!
+//! Should the swapping process die before the rename, nothing has happened but a mark, which the
+//! next one to open the file takes away. Should it die after, in the second look, then what was
+//! published while it copied may be a later miss.
 
 use std::sync::Arc;
 
@@ -15,12 +19,12 @@ use store_format::{Digest, Kind};
 
 use super::file::{ReplaceRight, sweep};
 use super::generation::Generation;
-use super::table::{Expected, Memory, PublishError, Table};
+use super::table::{Expected, Memory, PublishError, Table, Word as _};
 use super::{Index, IndexError};
 
 /// What a slot of the old table held when it was copied, and the word that it became.
-#[derive(Clone, Copy)]
-struct Copied {
+#[derive(Clone, Copy, Debug)]
+pub struct Copied {
     old: u64,
     /// 0 for what was left out.
     new: u64,
@@ -64,63 +68,77 @@ impl Index {
             // Replaced, or removed by hand: not this file's turn. The next attempt looks again.
             return Err(self.contended());
         }
-        let (slots_log2, heap_words) = size_for(&old);
-        let number = old.memory().number().saturating_add(1);
-        let (mut file, new) = Generation::create(path, slots_log2, heap_words, number)
-            .map_err(|error| self.io("create", error))?;
-        let new = Table::new(new);
-        let mut copied = Vec::with_capacity(old.memory().slots().len());
-        for place in 0..old.memory().slots().len() {
-            copied.push(self.copy(&old, place, &new, &mut keep)?);
-        }
-        file.replace(path).map_err(|error| self.io("replace", error))?;
         old.supersede();
-        for (place, copied) in copied.iter().enumerate() {
-            copy_late(&old, place, *copied, &new);
-        }
+        let new = self.replace(&old, &mut keep).inspect_err(|_| old.reinstate())?;
         self.set_current(Arc::new(new));
         Ok(())
     }
 
-    fn copy(
+    fn replace(
         &self,
         old: &Table<Generation>,
-        place: usize,
-        new: &Table<Generation>,
         keep: &mut impl FnMut(Kind, &Digest, &[u8]) -> bool,
-    ) -> Result<Copied, IndexError> {
-        let (word, record) = old.record_in(place);
-        let mut copied = Copied { old: word, new: 0 };
-        let Some((kind, key, payload)) =
-            record.filter(|(kind, key, payload)| keep(*kind, key, payload))
-        else {
-            return Ok(copied);
-        };
-        match new.publish(kind, &key, &payload, Expected::Vacant) {
-            Ok(published) => copied.new = published.word,
-            // A damaged table can have a key twice; the first one counts, as it does in lookups.
-            Err(PublishError::Conflict) => {}
-            Err(PublishError::Io(error)) => return Err(self.io("extend", error)),
-            Err(PublishError::Full | PublishError::TooLarge) => return Err(self.contended()),
-        }
-        Ok(copied)
+    ) -> Result<Table<Generation>, IndexError> {
+        let path = &self.path;
+        let (slots_log2, heap_words) = size_for(old);
+        let number = old.memory().number().saturating_add(1);
+        let (mut file, new) = Generation::create(path, slots_log2, heap_words, number)
+            .map_err(|error| self.io("create", error))?;
+        let new = Table::new(new);
+        let copied = copy(old, &new, keep).map_err(|error| match error {
+            PublishError::Io(error) => self.io("extend", error),
+            _ => self.contended(),
+        })?;
+        file.replace(path).map_err(|error| self.io("replace", error))?;
+        copy_late(old, &copied, &new);
+        Ok(new)
     }
 }
 
-/// Repeats in the new table what happened to a slot since it was copied, unless its key has been
-/// published there already. Whatever fails is a later miss.
-fn copy_late(old: &Table<Generation>, place: usize, copied: Copied, new: &Table<Generation>) {
-    let (word, record) = old.record_in(place);
-    if word == copied.old {
-        return;
+/// Copies the records that `keep` wants, and tells what has been copied. The old table is marked
+/// before.
+pub fn copy<A: Memory, B: Memory>(
+    old: &Table<A>,
+    new: &Table<B>,
+    keep: &mut impl FnMut(Kind, &Digest, &[u8]) -> bool,
+) -> Result<Vec<Copied>, PublishError> {
+    let mut copied = Vec::with_capacity(old.memory().slots().len());
+    for place in 0..old.memory().slots().len() {
+        let (word, record) = old.record_in(place);
+        copied.push(Copied { old: word, new: 0 });
+        let wanted = record.filter(|(kind, key, payload)| keep(*kind, key, payload));
+        let Some((kind, key, payload)) = wanted else { continue };
+        match new.publish(kind, &key, &payload, Expected::Vacant) {
+            Ok(published) => copied[place].new = published.word,
+            // A damaged table can have a key twice; the first one counts, as it does in lookups.
+            Err(PublishError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
     }
-    if let Some((kind, key, payload)) = record {
-        let expected = if copied.new == 0 { Expected::Vacant } else { Expected::Word(copied.new) };
-        let _later_miss = new.publish(kind, &key, &payload, expected);
-    } else if Slot(word).is_removed()
-        && let Some((kind, key, _)) = old.record_at(Slot(word).offset())
-    {
-        new.remove(kind, &key);
+    Ok(copied)
+}
+
+/// Repeats in the new table what happened to slots since they were copied, unless their keys have
+/// been published there already. Whatever fails is a later miss. The new table is in its place
+/// before.
+pub fn copy_late<A: Memory, B: Memory>(old: &Table<A>, copied: &[Copied], new: &Table<B>) {
+    // Pairs with the fence in `Table::published`: of a slot's new word and the file's new place, at
+    // least one is seen by the other side.
+    A::Word::fence();
+    for (place, copied) in copied.iter().enumerate() {
+        let (word, record) = old.record_in(place);
+        if word == copied.old {
+            continue;
+        }
+        if let Some((kind, key, payload)) = record {
+            let expected =
+                if copied.new == 0 { Expected::Vacant } else { Expected::Word(copied.new) };
+            let _later_miss = new.publish(kind, &key, &payload, expected);
+        } else if Slot(word).is_removed()
+            && let Some((kind, key, _)) = old.record_at(Slot(word).offset())
+        {
+            new.remove(kind, &key);
+        }
     }
 }
 

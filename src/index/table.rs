@@ -121,8 +121,8 @@ impl Seen {
 pub struct Published {
     /// The slot's new word.
     pub word: u64,
-    /// The file was superseded meanwhile: the publication has to be repeated in its successor,
-    /// or may not be seen.
+    /// A successor is being made, or has been: once it is in its place, the publication has to be
+    /// repeated there, or may not be seen.
     pub superseded: bool,
 }
 
@@ -187,12 +187,18 @@ impl<M: Memory> Table<M> {
         self.control(control::SUPERSEDED).load(Ordering::Acquire) != 0
     }
 
-    /// From here on, each publication either is seen by whoever called this, or learns of it.
+    /// Says that a successor is being made. From here on, each publication either is seen by
+    /// whoever called this, or learns of it.
     pub fn supersede(&self) {
         self.control(control::SUPERSEDED).store(1, Ordering::Release);
-        // Pairs with the fence in `publish`: of a slot's new word and this mark, at least one is
+        // Pairs with the fence in `published`: of a slot's new word and this mark, at least one is
         // seen by the other side.
         M::Word::fence();
+    }
+
+    /// Says that no successor is being made after all.
+    pub fn reinstate(&self) {
+        self.control(control::SUPERSEDED).store(0, Ordering::Release);
     }
 
     pub fn lookup(&self, kind: Kind, key: &Digest) -> Seen {
@@ -259,7 +265,7 @@ impl<M: Memory> Table<M> {
         } else {
             self.count_dead(before);
         }
-        // Pairs with the fence in `supersede`.
+        // Pairs with the fences in `supersede` and `swap::copy_late`.
         M::Word::fence();
         Published { word, superseded: self.is_superseded() }
     }

@@ -2,4 +2,6 @@
 
 mod basics;
 mod memo;
+mod processes;
+mod property;
 mod space;
