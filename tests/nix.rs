@@ -60,14 +60,19 @@ fn package() -> TempDir {
     package
 }
 
-/// What `nix/eval` finds out, with a scratch directory in the place of Nix's own ones.
+/// What `nix/eval` finds out.
 fn evaluate(package: &Path) -> Value {
+    nix("nix/eval", &[("package", package.to_str().unwrap())])
+}
+
+/// What a file evaluates to, with a scratch directory in the place of Nix's own ones.
+fn nix(file: &str, arguments: &[(&str, &str)]) -> Value {
     let scratch = tempfile::tempdir().unwrap();
     let at = |name: &str| scratch.path().join(name);
     let output = Command::new("nix-instantiate")
-        .args(["--eval", "--strict", "--json", "--show-trace", "--argstr", "package"])
-        .arg(package)
-        .arg(Path::new(ROOT).join("nix/eval"))
+        .args(["--eval", "--strict", "--json", "--show-trace"])
+        .args(arguments.iter().flat_map(|(name, value)| ["--argstr", name, value]))
+        .arg(Path::new(ROOT).join(file))
         .env("NIX_STORE_DIR", at("store"))
         .env("NIX_STATE_DIR", at("state"))
         .env("NIX_LOG_DIR", at("log"))
@@ -355,4 +360,27 @@ fn included_files(file: &Path) -> Vec<String> {
         text.split(macro_call).skip(1).map(|rest| rest.split('"').next().unwrap_or("").to_owned())
     });
     operands.collect()
+}
+
+#[test]
+fn the_page_about_nix_shows_a_configuration_that_works_and_every_option() {
+    if !can_run(&["nix-instantiate"]) {
+        return;
+    }
+    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/nixos.md")).unwrap();
+    let block = page.split("```nix\n").nth(1).unwrap().split("```").next().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for (platform, modules) in [("nixos", "nixosModules"), ("darwin", "darwinModules")] {
+        let file = directory.path().join(format!("{platform}.nix"));
+        std::fs::write(&file, block.replace("kache.nixosModules", &format!("kache.{modules}")))
+            .unwrap();
+        let arguments = [("file", file.to_str().unwrap()), ("platform", platform)];
+        let defined = nix("nix/eval/page.nix", &arguments);
+        assert_eq!(texts(&defined["variables"]), ["KACHE_CONFIG", "RUSTC_WRAPPER"]);
+        assert_eq!(defined["settings"], "100GB");
+    }
+    let facts = evaluate(package().path());
+    let described = page.lines().filter_map(|line| line.strip_prefix("| `services.kache."));
+    let described: BTreeSet<_> = described.filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(described, texts(&facts["options"]).into_iter().collect());
 }

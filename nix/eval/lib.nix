@@ -234,8 +234,14 @@ let
             // specialArgs;
           in
           load (module (mapAttrs (name: _: all.${name}) (functionArgs module)))
-        else if !(module ? config || module ? options || module ? imports || module ? freeformType) then
-          [ { config = module; } ]
+        else if !(module ? config || module ? options) then
+          load {
+            imports = module.imports or [ ];
+            config = removeAttrs module [
+              "freeformType"
+              "imports"
+            ];
+          }
         else if removeAttrs module attributes != { } then
           throw "A module has unsupported attributes: ${showOption (attrNames (removeAttrs module attributes))}"
         else

@@ -150,9 +150,8 @@ let
           declared inner options.${name}
       ) (attrNames options)
     );
-  typedOptions = declared [ ] (
-    (evaluate "nixos" [ ]).options.services.kache.settings.type.getSubOptions [ ]
-  );
+  options = (evaluate "nixos" [ ]).options.services.kache;
+  typedOptions = declared [ ] (options.settings.type.getSubOptions [ ]);
 
   full = {
     cache = {
@@ -455,6 +454,7 @@ let
 in
 {
   inherit typedOptions unit full;
+  options = declared [ ] options;
   typed = map (row: row // { path = join row.path; }) rows;
   agent = withoutNulls agent;
   held = filter (name: properties.${name}) (attrNames properties);
