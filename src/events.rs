@@ -19,7 +19,7 @@ pub const ROTATED_NAME: &str = "events.1";
 /// Size above which the log is renamed: well above 100,000 events.
 const BYTES_MAX: u64 = 48 << 20;
 /// Bytes that are read at a time.
-const CHUNK_BYTES: u64 = 4 << 20;
+const CHUNK_BYTES: u64 = 1 << 20;
 /// No event is written longer than this after its start: bound of a search by time.
 const LASTING_MAX: Duration = Duration::from_secs(6 * 3600);
 
@@ -94,10 +94,27 @@ fn ignore_absence(result: std::io::Result<()>) -> std::io::Result<()> {
     }
 }
 
-/// The events that were written since `since_ms` (milliseconds since 1970), in the order of the log.
-/// No log is no event.
+/// The events that started since `since_ms` (milliseconds since 1970), in the order of the log. No
+/// log is no event.
 pub fn read(cache_dir: &Path, since_ms: u64) -> Result<Vec<Event>, EventsError> {
     let mut newest_first = Vec::new();
+    walk(cache_dir, since_ms, &mut |events| newest_first.push(events.collect::<Vec<_>>()))?;
+    Ok(newest_first.into_iter().rev().flatten().collect())
+}
+
+/// Shows each of the events that [`read`] returns, in no particular order and without keeping them.
+pub fn visit(
+    cache_dir: &Path,
+    since_ms: u64,
+    mut each: impl FnMut(&Event),
+) -> Result<(), EventsError> {
+    walk(cache_dir, since_ms, &mut |events| events.for_each(|event| each(&event)))
+}
+
+/// Takes the events of one chunk of the log.
+type OnChunk<'a> = dyn FnMut(&mut dyn Iterator<Item = Event>) + 'a;
+
+fn walk(cache_dir: &Path, since_ms: u64, on_chunk: &mut OnChunk<'_>) -> Result<(), EventsError> {
     for name in [LOG_NAME, ROTATED_NAME] {
         let path = cache_dir.join(name);
         let mut file = match File::open(&path) {
@@ -105,28 +122,27 @@ pub fn read(cache_dir: &Path, since_ms: u64) -> Result<Vec<Event>, EventsError> 
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(source) => return Err(EventsError { operation: "open", path, source }),
         };
-        let reached = read_backwards(&mut file, since_ms, &mut newest_first)
+        let reached = walk_backwards(&mut file, since_ms, on_chunk)
             .map_err(|source| EventsError { operation: "read", path, source })?;
         if reached {
             break;
         }
     }
-    let mut events: Vec<Event> = newest_first.into_iter().rev().flatten().collect();
-    events.retain(|event| event.started_ms >= since_ms);
-    Ok(events)
+    Ok(())
 }
 
 /// Reads a file chunk by chunk from its end; true once everything before is too old.
-fn read_backwards(
+fn walk_backwards(
     file: &mut File,
     since_ms: u64,
-    chunks: &mut Vec<Vec<Event>>,
+    on_chunk: &mut OnChunk<'_>,
 ) -> std::io::Result<bool> {
     let lasting_ms = u64::try_from(LASTING_MAX.as_millis()).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
     let mut end = file.metadata()?.len();
     while end > 0 {
         let start = end.saturating_sub(CHUNK_BYTES);
-        let mut bytes = vec![0; usize::try_from(end - start).map_err(std::io::Error::other)?];
+        bytes.resize(usize::try_from(end - start).map_err(std::io::Error::other)?, 0);
         file.seek(SeekFrom::Start(start))?;
         file.read_exact(&mut bytes)?;
         let mut frames = Events::new(&bytes);
@@ -134,10 +150,14 @@ fn read_backwards(
         // A chunk begins anywhere: what stands before its first whole frame is the end of a frame
         // that the next chunk has in whole.
         let before_first = if first.is_some() { frames.skipped_bytes() as u64 } else { 0 };
-        let events: Vec<Event> = first.into_iter().chain(frames).collect();
-        let newest = events.iter().map(|event| event.started_ms).max();
-        chunks.push(events);
-        if newest.is_some_and(|newest| newest.saturating_add(lasting_ms) < since_ms) {
+        let mut newest_ms = None;
+        let mut events = first
+            .into_iter()
+            .chain(frames)
+            .inspect(|event| newest_ms = newest_ms.max(Some(event.started_ms)))
+            .filter(|event| event.started_ms >= since_ms);
+        on_chunk(&mut events);
+        if newest_ms.is_some_and(|newest_ms| newest_ms.saturating_add(lasting_ms) < since_ms) {
             return Ok(true);
         }
         end = if start == 0 { 0 } else { start + before_first };
@@ -193,10 +213,11 @@ mod tests {
         bytes.resize(bytes.len() + usize::try_from(2 * CHUNK_BYTES).unwrap(), 0);
         bytes.extend(event(2).encode_frame());
         std::fs::write(space.path().join(LOG_NAME), &bytes).unwrap();
-        let mut chunks = Vec::new();
+        let mut chunks = 0;
         let mut file = File::open(space.path().join(LOG_NAME)).unwrap();
-        assert!(read_backwards(&mut file, since_ms, &mut chunks).unwrap());
-        assert_eq!(chunks.len(), 1);
+        let on_chunk: &mut OnChunk<'_> = &mut |events| chunks += 1 + events.count();
+        assert!(walk_backwards(&mut file, since_ms, on_chunk).unwrap());
+        assert_eq!(chunks, 1, "one chunk, without an event that is new enough");
         assert_eq!(numbers(space.path(), 0), [1, 2]);
     }
 

@@ -20,8 +20,9 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     let cache_dir = &loaded.config.cache_dir;
-    let events = events::read(cache_dir, options.since.start_ms()).context("read the event log")?;
-    let summary = Summary::of(&events);
+    let mut summary = Summary::default();
+    events::visit(cache_dir, options.since.start_ms(), |event| summary.add(event))
+        .context("read the event log")?;
     let mut out = console.data();
     if options.json {
         let value = json(&summary);

@@ -56,7 +56,7 @@ impl Summary {
         summary
     }
 
-    fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &Event) {
         let end_ms = event.started_ms + u64::from(event.elapsed_us) / 1000;
         self.first_ms = Some(self.first_ms.map_or(event.started_ms, |ms| ms.min(event.started_ms)));
         self.last_ms = Some(self.last_ms.map_or(end_ms, |ms| ms.max(end_ms)));
