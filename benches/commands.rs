@@ -1,13 +1,18 @@
-//! How long commands take on a large cache: 100,000 events.
+//! How long commands take on a large cache: 50,000 results and 100,000 events.
 //!
 //! Each line has the floor beside it: the same executable printing its version.
 
+use kache::index::Index;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use store_format::{Event, EventOutcome};
+use store_format::{
+    ActionKey, Digest, Event, EventOutcome, Kind, NodeKind, Output, OutputRole, ResultRecord,
+    UnitKey,
+};
 
 const EVENTS: u64 = 100_000;
+const RESULTS: u64 = 50_000;
 const RUNS: usize = 21;
 
 fn main() {
@@ -17,8 +22,15 @@ fn main() {
     }
     let space = tempfile::tempdir().expect("a temporary directory");
     write_events(space.path());
+    write_results(space.path());
     let floor = median(space.path(), &["--version"]);
-    for arguments in [&["stats"][..], &["stats", "--json"], &["stats", "--since", "1h"]] {
+    for arguments in [
+        &["stats"][..],
+        &["stats", "--json"],
+        &["stats", "--since", "1h"],
+        &["list"],
+        &["list", "crate_7"],
+    ] {
         let time = median(space.path(), arguments);
         report(&format!("kache {}", arguments.join(" ")), time, floor);
     }
@@ -38,11 +50,47 @@ fn write_events(cache: &Path) {
             workspace: "/home/user/projects/workspace".to_owned(),
             size_bytes: 1_000_000,
             linked_bytes: 900_000,
+            action: Some(ActionKey(digest(number % RESULTS))),
+            unit: Some(UnitKey(digest(number))),
             ..Event::default()
         };
         log.extend(event.encode_frame());
     }
     std::fs::write(cache.join("events"), log).expect("a log");
+}
+
+fn write_results(cache: &Path) {
+    let index = Index::open(cache).expect("an index");
+    for number in 0..RESULTS {
+        let output = |name: &str, kind: u64| Output {
+            name: name.into(),
+            node: NodeKind::File,
+            role: OutputRole::Private,
+            mode: 0o644,
+            blob: digest(number * 10 + kind),
+            size_bytes: 300_000,
+            blob_mtime_ns: 0,
+            inline: None,
+        };
+        let text = Output { inline: Some(vec![b'd'; 600]), ..output("crate.d", 1) };
+        let result = ResultRecord {
+            action: ActionKey(digest(number)),
+            crate_name: format!("crate_{}", number % 700).into_bytes(),
+            outputs: vec![output("libcrate.rlib", 2), output("libcrate.rmeta", 3), text],
+            stdout: Vec::new(),
+            stderr: vec![b'e'; 300],
+            exit_status: 0,
+            cost_us: 900_000,
+            boot: [0; 16],
+            durable: false,
+            created_s: number,
+        };
+        index.put(Kind::Result, &result.action.0, &result.encode()).expect("room in the index");
+    }
+}
+
+fn digest(number: u64) -> Digest {
+    Digest(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
 fn median(cache: &Path, arguments: &[&str]) -> Duration {

@@ -35,6 +35,16 @@ pub(super) fn time(time: Duration) -> String {
     }
 }
 
+/// `just now`, `5m`, `3h`, `12d`: how long ago.
+pub(super) fn age(time: Duration) -> String {
+    match time.as_secs() {
+        0..60 => "just now".to_owned(),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds @ 3600..172_800 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// `87.5%`; a dash where there is nothing to have a share of.
 pub(super) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -55,6 +65,11 @@ pub(super) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `1 unit`, `2 units`.
+pub(super) fn plural(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
 #[cfg(test)]
@@ -100,5 +115,8 @@ mod tests {
         assert_eq!(share(7, 8), "87.5%");
         assert_eq!(share(2, 3), "66.7%");
         assert_eq!(share(0, 0), "–");
+        assert_eq!(plural(1, "unit", "units"), "1 unit");
+        assert_eq!(plural(0, "unit", "units"), "0 units");
+        assert_eq!(age(Duration::from_secs(200_000)), "2d");
     }
 }

@@ -8,6 +8,8 @@ mod completions;
 mod config;
 mod demo;
 mod human;
+mod inventory;
+mod list;
 mod output;
 mod stats;
 mod summary;
@@ -50,6 +52,8 @@ enum Command {
     Demo(demo::Options),
     /// Show what the cache did.
     Stats(stats::Options),
+    /// List what the store holds.
+    List(list::Options),
     /// Read and change the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -121,6 +125,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Cargo { arguments } => cargo::run(&arguments, console),
         Command::Demo(options) => demo::run(&options, console),
         Command::Stats(options) => stats::run(&options, console),
+        Command::List(options) => list::run(&options, console),
         Command::Config(command) => config::run(command, console),
         Command::Completions { shell } => completions::run(shell, console),
     }

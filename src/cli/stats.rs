@@ -1,11 +1,14 @@
 //! `kache stats`: what the cache did, and what it holds.
 
+use super::inventory::Inventory;
 use super::output::{Console, Style, Table};
 use super::summary::{Summary, by_count};
 use super::{Since, configuration, human};
+use crate::config::Config;
 use crate::events;
 use anyhow::{Context, Result};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,19 +23,51 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     let cache_dir = &loaded.config.cache_dir;
-    let mut summary = Summary::default();
-    events::visit(cache_dir, options.since.start_ms(), |event| summary.add(event))
-        .context("read the event log")?;
+    let (inventory, summary) = read(cache_dir, options.since.start_ms())?;
+    let store = Store { config: &loaded.config, inventory: &inventory };
     let mut out = console.data();
     if options.json {
-        let value = json(&summary);
+        let value = json(&summary, &store);
         serde_json::to_writer_pretty(&mut out, &value).context("write the statistics")?;
         writeln!(out)?;
     } else {
+        out.write_all(store_text(&store, console).as_bytes())?;
         out.write_all(text(&summary, console).as_bytes())?;
     }
     out.flush().context("write the statistics")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The index and the event log, read at the same time.
+fn read(cache_dir: &Path, since_ms: u64) -> Result<(Inventory, Summary)> {
+    std::thread::scope(|scope| {
+        let summary = scope.spawn(move || {
+            let mut summary = Summary::default();
+            events::visit(cache_dir, since_ms, |event| summary.add(event)).map(|()| summary)
+        });
+        let inventory = Inventory::read(cache_dir)?;
+        let summary = summary.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((inventory, summary.context("read the event log")?))
+    })
+}
+
+/// What the store holds, and what it may.
+struct Store<'a> {
+    config: &'a Config,
+    inventory: &'a Inventory,
+}
+
+fn store_text(store: &Store<'_>, console: &Console) -> String {
+    let results = store.inventory.items.len() as u64;
+    format!(
+        "{}  {}\n       {} of {} in {}, {}\n\n",
+        console.paint(Style::Heading, "Store"),
+        store.config.cache_dir.display(),
+        human::size(store.inventory.blob_bytes),
+        human::size(store.config.max_size_bytes),
+        human::plural(store.inventory.blobs, "file", "files"),
+        human::plural(results, "result", "results"),
+    )
 }
 
 fn text(summary: &Summary, console: &Console) -> String {
@@ -112,9 +147,16 @@ fn rows_of(table: &mut Table, name: &str, count: u64, reasons: &[(&str, u64)], c
     table.row([console.paint(Style::Heading, name), human::count(count), listed.join(", ")]);
 }
 
-fn json(summary: &Summary) -> serde_json::Value {
+fn json(summary: &Summary, store: &Store<'_>) -> serde_json::Value {
     serde_json::json!({
         "schema_version": 1,
+        "storage": {
+            "directory": store.config.cache_dir.to_string_lossy(),
+            "size": store.inventory.blob_bytes,
+            "max_size": store.config.max_size_bytes,
+            "blobs": store.inventory.blobs,
+            "results": store.inventory.items.len(),
+        },
         "summary": super::summary::json(summary),
         "passthrough_reasons": summary.pass_reasons,
         "skip_reasons": summary.skip_reasons,

@@ -1,0 +1,89 @@
+//! What the store holds, read from the index.
+
+use crate::index::Index;
+use anyhow::{Context, Result};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::path::Path;
+use store_format::{ActionKey, Digest, Kind, ResultRecord};
+
+/// One result of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) action: ActionKey,
+    pub(super) crate_name: String,
+    pub(super) outputs: usize,
+    pub(super) size_bytes: u64,
+    /// What it cost to produce.
+    pub(super) cost_us: u64,
+    /// Seconds since 1970.
+    pub(super) created_s: u64,
+}
+
+/// Every result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Inventory {
+    pub(super) items: Vec<Item>,
+    /// Of the blobs, each once.
+    pub(super) blob_bytes: u64,
+    pub(super) blobs: u64,
+}
+
+impl Inventory {
+    /// Reads the index of a cache directory. A store that does not exist is empty, and is not made.
+    pub(super) fn read(cache_dir: &Path) -> Result<Self> {
+        let mut inventory = Self::default();
+        if !exists(cache_dir) {
+            return Ok(inventory);
+        }
+        let index = Index::open(cache_dir).context("open the index")?;
+        let mut blobs: HashMap<Digest, u64, BuildHasherDefault<PrefixHasher>> = HashMap::default();
+        for (kind, _, payload) in index.entries() {
+            if kind != Kind::Result {
+                continue;
+            }
+            // What another version wrote is not for this one to list.
+            let Ok(result) = ResultRecord::decode(&payload) else { continue };
+            for output in result.outputs.iter().filter(|output| output.inline.is_none()) {
+                blobs.insert(output.blob, output.size_bytes);
+            }
+            inventory.items.push(Item {
+                action: result.action,
+                crate_name: String::from_utf8_lossy(&result.crate_name).into_owned(),
+                outputs: result.outputs.len(),
+                size_bytes: result.outputs.iter().map(|output| output.size_bytes).sum(),
+                cost_us: result.cost_us,
+                created_s: result.created_s,
+            });
+        }
+        inventory.blobs = blobs.len() as u64;
+        inventory.blob_bytes = blobs.values().sum();
+        Ok(inventory)
+    }
+}
+
+/// Whether a cache directory has an index.
+pub(super) fn exists(cache_dir: &Path) -> bool {
+    cache_dir.join("index").exists()
+}
+
+/// Digests are uniformly distributed as they are: their first bytes are the hash.
+#[derive(Debug, Default)]
+pub(super) struct PrefixHasher(u64);
+
+impl Hasher for PrefixHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A map by key of an action.
+pub(super) type ByAction<T> = HashMap<ActionKey, T, BuildHasherDefault<PrefixHasher>>;
