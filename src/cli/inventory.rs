@@ -1,11 +1,11 @@
 //! What the store holds, read from the index.
 
-use crate::index::Index;
+use crate::index::{Entries, Index};
 use anyhow::{Context, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
-use store_format::{ActionKey, Digest, Kind, ResultRecord};
+use store_format::{ActionKey, Kind, ResultRecord};
 
 /// One result of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,25 +29,55 @@ pub(super) struct Inventory {
     pub(super) blobs: u64,
 }
 
+/// The results of a part of the index, and their blobs by prefix and size.
+#[derive(Debug, Default)]
+struct Part {
+    items: Vec<Item>,
+    blobs: Vec<(u64, u64)>,
+}
+
 impl Inventory {
     /// Reads the index of a cache directory. A store that does not exist is empty, and is not made.
     pub(super) fn read(cache_dir: &Path) -> Result<Self> {
-        let mut inventory = Self::default();
         if !exists(cache_dir) {
-            return Ok(inventory);
+            return Ok(Self::default());
         }
         let index = Index::open(cache_dir).context("open the index")?;
-        let mut blobs: HashMap<Digest, u64, BuildHasherDefault<PrefixHasher>> = HashMap::default();
-        for (kind, _, payload) in index.entries() {
+        let [first, second] = index.halves();
+        let parts = std::thread::scope(|scope| {
+            let second = scope.spawn(move || Part::read(second));
+            let first = Part::read(first);
+            [first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
+        });
+        let mut inventory = Self::default();
+        // Prefixes of 64 bits stand for the digests: this is a sum for people to read.
+        let mut seen: HashSet<u64, BuildHasherDefault<PrefixHasher>> = HashSet::default();
+        seen.reserve(parts.iter().map(|part| part.blobs.len()).sum());
+        for part in parts {
+            for (prefix, size_bytes) in part.blobs {
+                if seen.insert(prefix) {
+                    inventory.blob_bytes += size_bytes;
+                }
+            }
+            inventory.items.extend(part.items);
+        }
+        inventory.blobs = seen.len() as u64;
+        Ok(inventory)
+    }
+}
+
+impl Part {
+    fn read(entries: Entries) -> Self {
+        let mut part = Self::default();
+        for (kind, _, payload) in entries {
             if kind != Kind::Result {
                 continue;
             }
             // What another version wrote is not for this one to list.
             let Ok(result) = ResultRecord::decode(&payload) else { continue };
-            for output in result.outputs.iter().filter(|output| output.inline.is_none()) {
-                blobs.insert(output.blob, output.size_bytes);
-            }
-            inventory.items.push(Item {
+            let blobs = result.outputs.iter().filter(|output| output.inline.is_none());
+            part.blobs.extend(blobs.map(|output| (output.blob.prefix(), output.size_bytes)));
+            part.items.push(Item {
                 action: result.action,
                 crate_name: String::from_utf8_lossy(&result.crate_name).into_owned(),
                 outputs: result.outputs.len(),
@@ -56,9 +86,7 @@ impl Inventory {
                 created_s: result.created_s,
             });
         }
-        inventory.blobs = blobs.len() as u64;
-        inventory.blob_bytes = blobs.values().sum();
-        Ok(inventory)
+        part
     }
 }
 
@@ -76,6 +104,10 @@ impl Hasher for PrefixHasher {
         if let Some(first) = bytes.first_chunk() {
             self.0 ^= u64::from_le_bytes(*first);
         }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
     }
 
     fn write_usize(&mut self, _length: usize) {}
