@@ -70,8 +70,6 @@ pub struct Roots {
     package_name: Option<String>,
     /// Outputs must name the build directory as it is, for a debugger to find files there.
     keeps_build: bool,
-    /// The call says where paths are remapped; the compiler takes that option once.
-    scope_given: bool,
 }
 
 /// How a path is written in a text.
@@ -92,7 +90,6 @@ impl Roots {
         let mut roots = Self {
             working_directory: working_directory.as_os_str().as_bytes().to_vec(),
             keeps_build: invocation.has_unpacked_debuginfo(),
-            scope_given: invocation.has_remap_scope(),
             ..Self::default()
         };
         let home = variable("HOME").map(PathBuf::from);
@@ -204,7 +201,9 @@ impl Roots {
     /// so that a mapping given by the user wins; among each other the last match wins, hence the
     /// longest path comes last.
     ///
-    /// With `supports_scope` diagnostics keep the real paths.
+    /// Metadata keeps the names that diagnostics show, so these are remapped as well: with a scope
+    /// that left them alone every crate would name the place where it was built. The real paths
+    /// return in [`Roots::unmap`].
     ///
     /// | root | becomes | because |
     /// |---|---|---|
@@ -218,7 +217,7 @@ impl Roots {
     /// (`-C split-debuginfo=unpacked`) the build directory is not replaced: debuggers find those
     /// files by its path. Sysroot and home are left alone; sources of the standard library have
     /// been replaced in the toolchain already.
-    pub fn remap_arguments(&self, supports_scope: bool) -> Vec<OsString> {
+    pub fn remap_arguments(&self) -> Vec<OsString> {
         let mut arguments = Vec::new();
         for place in self.places.iter().rev() {
             let Some(target) = self.remap_target(place) else { continue };
@@ -227,9 +226,6 @@ impl Roots {
             argument.push(b'=');
             argument.extend_from_slice(&target);
             arguments.push(OsString::from_vec(argument));
-        }
-        if supports_scope && !self.scope_given && !arguments.is_empty() {
-            arguments.push("--remap-path-scope=macro,debuginfo,coverage".into());
         }
         arguments
     }
@@ -251,6 +247,19 @@ impl Roots {
             Root::CargoHome => Some(b"/kache-cargo".to_vec()),
             Root::Sysroot | Root::Home => None,
         }
+    }
+
+    /// A diagnostic with the real paths in place of those that [`Roots::remap_arguments`] puts there.
+    pub fn unmap(&self, line: &[u8]) -> Vec<u8> {
+        let mut line = line.to_vec();
+        for place in &self.places {
+            if let Some(target) = self.remap_target(place)
+                && target.starts_with(b"/")
+            {
+                line = replace(&line, &target, &place.path);
+            }
+        }
+        line
     }
 
     /// Which roots' literal paths the bytes of an output contain. A path of a root that lies in
@@ -467,4 +476,16 @@ fn script_output(path: &Path) -> Option<&Path> {
 fn common_ancestor(one: &Path, other: &Path) -> PathBuf {
     let pairs = one.components().zip(other.components());
     pairs.take_while(|(left, right)| left == right).map(|(component, _)| component).collect()
+}
+
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = memmem::find(rest, from) {
+        replaced.extend_from_slice(&rest[..start]);
+        replaced.extend_from_slice(to);
+        rest = &rest[start + from.len()..];
+    }
+    replaced.extend_from_slice(rest);
+    replaced
 }

@@ -182,17 +182,16 @@ fn awkward_directories_stay_literal() {
 
 #[test]
 fn the_compiler_is_told_the_longest_root_last() {
-    let arguments = |roots: &Roots, scope| {
-        let list = roots.remap_arguments(scope);
+    let arguments = |roots: &Roots| {
+        let list = roots.remap_arguments();
         list.into_iter().map(|argument| argument.into_string().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(
-        arguments(&member(), true),
+        arguments(&member()),
         [
             "--remap-path-prefix=/p=.",
             "--remap-path-prefix=/home/u/.cargo=/kache-cargo",
             "--remap-path-prefix=/p/target/debug=/kache-build",
-            "--remap-path-scope=macro,debuginfo,coverage",
         ]
     );
     let registry = derive(
@@ -201,22 +200,22 @@ fn the_compiler_is_told_the_longest_root_last() {
         &[("HOME", "/home/u")],
     );
     let cargo_home = "--remap-path-prefix=/home/u/.cargo=/kache-cargo";
-    assert_eq!(arguments(&registry, false), [cargo_home]);
+    assert_eq!(arguments(&registry), [cargo_home]);
     let outside = derive(
         "--crate-name d_lib /else/d/src/lib.rs --crate-type lib",
         "/else/d",
         &[("HOME", "/home/u"), ("CARGO_PKG_NAME", "d")],
     );
     let package = "--remap-path-prefix=/else/d=/kache-package/d";
-    assert_eq!(arguments(&outside, false), [package, cargo_home]);
+    assert_eq!(arguments(&outside), [package, cargo_home]);
     let split = derive(
         "--crate-name a src/lib.rs --crate-type lib --out-dir /p/target/debug/deps -g \
-         -C split-debuginfo=unpacked --remap-path-scope=object",
+         -C split-debuginfo=unpacked",
         "/p",
         &[],
     );
     let build = "--remap-path-prefix=/p/target/debug/deps=/p/target/debug/deps";
-    assert_eq!(arguments(&split, true), ["--remap-path-prefix=/p=.", build]);
+    assert_eq!(arguments(&split), ["--remap-path-prefix=/p=.", build]);
 }
 
 fn any_roots() -> impl Strategy<Value = Roots> {
@@ -284,8 +283,101 @@ proptest! {
     }
 
     #[test]
-    fn a_name_leads_back_to_its_path(roots in any_roots(), path in "(/[ab .]{1,3}){1,5}") {
-        let rooted = roots.relativize(path.as_bytes());
-        prop_assert_eq!(roots.resolve(&rooted), Some(PathBuf::from(path)));
+    fn a_name_leads_back_to_its_path(roots in any_roots(), path in "(/[ab ][ab .]{0,2}){1,5}") {
+        let resolved = roots.resolve(&roots.relativize(path.as_bytes())).unwrap();
+        let mut direct = PathBuf::new();
+        for component in resolved.components() {
+            if component == std::path::Component::ParentDir {
+                prop_assert!(direct.pop());
+            } else {
+                direct.push(component);
+            }
+        }
+        prop_assert_eq!(direct, PathBuf::from(path));
     }
+}
+
+/// Compiles `text` as a workspace member with the arguments that keep roots out, and returns the
+/// directory, the roots and what the compiler said.
+fn compile_member(text: &str, extra: &[&str]) -> (tempfile::TempDir, Roots, String) {
+    let space = tempfile::tempdir().unwrap();
+    let base = space.path().join("work space");
+    let out_dir = base.join("target/debug/build/a-1/out");
+    let products = base.join("target/debug/deps");
+    std::fs::create_dir_all(&out_dir).unwrap();
+    std::fs::create_dir_all(&products).unwrap();
+    std::fs::create_dir_all(base.join("src")).unwrap();
+    std::fs::write(base.join("src/lib.rs"), text).unwrap();
+    std::fs::write(out_dir.join("made.rs"), "pub fn made() { let unused = 1; panic!() }").unwrap();
+    let mut arguments = ["rustc", "--crate-name", "a", "--edition=2021", "src/lib.rs", "-g"]
+        .map(OsString::from)
+        .to_vec();
+    arguments.extend(["--crate-type=lib", "-Cembed-bitcode=no"].map(OsString::from));
+    arguments.extend(["--emit=metadata,link,dep-info", "--out-dir"].map(OsString::from));
+    arguments.push(products.clone().into());
+    arguments.extend(extra.iter().map(OsString::from));
+    let Parsed::Compile(invocation) = parse(&arguments, |_| None) else { panic!() };
+    let roots = Roots::derive(&invocation, &base, |name| match name {
+        "OUT_DIR" => Some(out_dir.clone().into()),
+        _ => None,
+    });
+    assert_eq!(roots.path(Root::Build), Some(&*base.join("target/debug")));
+    let output = std::process::Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+        .args(roots.remap_arguments())
+        .args(&arguments[1..])
+        .current_dir(&base)
+        .env("OUT_DIR", &out_dir)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    (space, roots, said)
+}
+
+const MEMBER: &str = "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\n\
+                      pub fn own() -> &'static str { file!() }\n\
+                      pub fn generic<T>(_: T) { panic!() }\n";
+
+#[test]
+fn outputs_of_the_compiler_in_use_hold_no_root_and_diagnostics_get_theirs_back() {
+    let (_space, roots, said) = compile_member(MEMBER, &[]);
+    let products = roots.path(Root::Build).unwrap().join("deps");
+    for name in ["liba.rlib", "liba.rmeta"] {
+        let content = std::fs::read(products.join(name)).unwrap();
+        assert!(roots.surviving(&content).is_empty(), "{name}");
+        assert!(memchr::memmem::find(&content, b"/kache-build/build/a-1/out/made.rs").is_some());
+    }
+    let real = roots.path(Root::Build).unwrap().join("build/a-1/out/made.rs");
+    let shown = String::from_utf8(roots.unmap(said.as_bytes())).unwrap();
+    assert!(shown.contains(real.to_str().unwrap()), "{shown}");
+    assert!(!shown.contains("/kache-"), "{shown}");
+    let rules = std::fs::read(products.join("a.d")).unwrap();
+    let found = depinfo::parse(&rules).unwrap();
+    assert!(found.files.contains(real.to_str().unwrap().as_bytes()));
+    assert!(found.files.contains(&b"src/lib.rs"[..]));
+    let templated = depinfo::template(&rules, &roots);
+    assert!(roots.surviving(&templated).is_empty(), "{}", String::from_utf8_lossy(&templated));
+}
+
+#[test]
+fn a_path_that_a_macro_embeds_is_found_in_the_outputs() {
+    let text = "pub const HERE: &str = concat!(env!(\"OUT_DIR\"), \"x\");\n\
+                pub fn here() -> &'static str { HERE }\n";
+    let (_space, roots, _) = compile_member(text, &[]);
+    let products = roots.path(Root::Build).unwrap().join("deps");
+    let content = std::fs::read(products.join("liba.rmeta")).unwrap();
+    let found = roots.surviving(&content).iter().collect::<Vec<_>>();
+    assert_eq!(found, [Root::Workspace, Root::Build]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn unpacked_debug_information_is_where_the_outputs_say() {
+    let (_space, roots, _) = compile_member(MEMBER, &["-Csplit-debuginfo=unpacked"]);
+    let products = roots.path(Root::Build).unwrap().join("deps");
+    let content = std::fs::read(products.join("liba.rlib")).unwrap();
+    let mut prefix = products.into_os_string().into_encoded_bytes();
+    prefix.extend_from_slice(b"/a.");
+    assert!(memchr::memmem::find(&content, &prefix).is_some());
+    assert!(roots.surviving(&content).contains(Root::Build));
 }

@@ -23,13 +23,6 @@ pub enum Word {
     Valued(String, OsString),
 }
 
-impl Word {
-    /// Whether this is the option `wanted` with a value.
-    pub(super) fn is_option(&self, wanted: &str) -> bool {
-        matches!(self, Self::Valued(name, _) if name == wanted)
-    }
-}
-
 /// Short options that take a value.
 const SHORT_VALUED: &[u8] = b"LlAWDFCZo";
 /// Short options that take none.

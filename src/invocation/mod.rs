@@ -400,12 +400,6 @@ impl Invocation {
         last(&self.words, "-Z", name)
     }
 
-    /// Whether the call itself says where paths are remapped.
-    pub fn has_remap_scope(&self) -> bool {
-        self.unstable("remap-path-scope").is_some()
-            || self.words.iter().any(|word| word.is_option("--remap-path-scope"))
-    }
-
     /// Whether the host's own processor decides what code comes out.
     pub fn depends_on_host_cpu(&self) -> bool {
         self.codegen("target-cpu") == Some(OsStr::new("native"))
