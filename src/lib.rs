@@ -9,5 +9,6 @@ pub mod index;
 pub mod invocation;
 pub mod log;
 pub mod memo;
+pub mod observe;
 pub mod roots;
 pub mod wrap;

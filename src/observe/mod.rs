@@ -1,0 +1,199 @@
+//! What a process and all that it starts read, list, probe, look up and run.
+//!
+//! On a miss the compiler runs with a small library preloaded (`shim.rs`, compiled by `build.rs`)
+//! that records each access in a log in memory (`layout.rs`); `log.rs` turns the log into an
+//! [`Observation`], and `rules.rs` turns that into the inputs of the compilation.
+//!
+//! Invariants: observing never changes what a process does, and a process that could not be
+//! observed is never taken for one that read nothing ([`Observation::complete`]).
+
+mod elf;
+mod layout;
+mod log;
+pub mod rules;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fmt, io};
+
+use crate::fs::{self, FsError};
+pub use log::{Access, IncompleteReason, Observation};
+
+/// The preloaded library; empty where there is none for the target.
+const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
+
+/// Why nothing can be observed here. The compiler runs all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum Unobservable {
+    #[error("processes cannot be observed on this system")]
+    Unsupported,
+    #[error("the observer's library: {0}")]
+    Library(#[from] FsError),
+    #[error("cannot make a log in memory: {0}")]
+    Log(#[source] io::Error),
+    #[error("the observer does not work here: {0}")]
+    SelfTest(String),
+}
+
+/// A log and the library that writes it, for one process and its children.
+pub struct Observer {
+    library: PathBuf,
+    log: File,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("library", &self.library).finish_non_exhaustive()
+    }
+}
+
+impl Observer {
+    /// Makes ready to observe one process. The library is extracted to `<cache>/lib` and tried
+    /// once; a library that failed its trial is not tried again.
+    pub fn prepare(cache_dir: &Path) -> Result<Self, Unobservable> {
+        if LIBRARY.is_empty() {
+            return Err(Unobservable::Unsupported);
+        }
+        let library = extracted(cache_dir)?;
+        Self::with_library(library)
+    }
+
+    fn with_library(library: PathBuf) -> Result<Self, Unobservable> {
+        let log = new_log().map_err(Unobservable::Log)?;
+        Ok(Self { library, log })
+    }
+
+    /// Puts the command under observation. The command must be started by this process, and
+    /// while the observer exists.
+    pub fn attach(&self, command: &mut Command) {
+        let own = std::process::id();
+        let descriptor = self.log.as_raw_fd();
+        command.env(layout::VARIABLE, format!("/proc/{own}/fd/{descriptor}"));
+        let given = command
+            .get_envs()
+            .find(|(name, _)| *name == "LD_PRELOAD")
+            .map_or_else(|| std::env::var_os("LD_PRELOAD"), |(_, value)| value.map(Into::into));
+        let mut preload = OsString::from(&self.library);
+        if let Some(given) = given.filter(|given| !given.is_empty()) {
+            preload.push(":");
+            preload.push(given);
+        }
+        command.env("LD_PRELOAD", preload);
+    }
+
+    /// Makes the first observed process end (by `SIGTERM`) when the calling thread does.
+    pub fn end_with_this_thread(&self) -> io::Result<()> {
+        self.write_word(layout::WORD_OWNER_PID, u64::from(std::process::id()))
+    }
+
+    fn write_word(&self, index: usize, value: u64) -> io::Result<()> {
+        // Words are shared with processes of this machine alone.
+        self.log.write_all_at(&native(value), index as u64 * 8)
+    }
+
+    /// What was observed. To be called when the process has ended.
+    pub fn finish(self) -> Observation {
+        Observation::read(&self.log)
+    }
+}
+
+#[expect(clippy::host_endian_bytes, reason = "the log never leaves this machine")]
+fn native(value: u64) -> [u8; 8] {
+    value.to_ne_bytes()
+}
+
+#[cfg(target_os = "linux")]
+fn new_log() -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    let log = File::from(memfd_create(c"kache-observe", MemfdFlags::CLOEXEC)?);
+    log.set_len(layout::LOG_BYTES as u64)?;
+    log.write_all_at(&native(layout::MAGIC), layout::WORD_MAGIC as u64 * 8)?;
+    Ok(log)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn new_log() -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether this process itself is being observed.
+pub fn is_observed() -> bool {
+    std::env::var_os(layout::VARIABLE).is_some()
+}
+
+/// The library in the cache directory. That it has its name means that it was tried.
+fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
+    let directory = cache_dir.join("lib");
+    let digest = store_format::Digest(*blake3::hash(LIBRARY).as_bytes());
+    let library = loadable(&directory.join(format!("observe-{digest}")))?;
+    if fs::stat(&library).is_ok() {
+        return Ok(library);
+    }
+    let verdict = directory.join(format!("observe-{digest}.unusable"));
+    if let Ok(reason) = fs::read(&verdict) {
+        let reason = String::from_utf8_lossy(&reason).into_owned();
+        return Err(Unobservable::SelfTest(reason));
+    }
+    fs::create_directories(&directory)?;
+    let fresh = fs::temporary_name(&library);
+    fs::write_new(&fresh, LIBRARY, 0o555)?;
+    if let Err(reason) = self_test(fresh.clone()) {
+        if let Unobservable::SelfTest(reason) = &reason {
+            fs::write_new(&verdict, reason.as_bytes(), 0o444)?;
+        }
+        fs::remove_if_present(&fresh)?;
+        return Err(reason);
+    }
+    fs::rename(&fresh, &library)?;
+    Ok(library)
+}
+
+/// The absolute form of the library's path. `LD_PRELOAD` is a list: a path with one of its
+/// separators cannot be in it.
+fn loadable(library: &Path) -> Result<PathBuf, Unobservable> {
+    let library = std::path::absolute(library).map_err(Unobservable::Log)?;
+    let separates = |byte: &u8| matches!(byte, b':' | b' ' | b'$');
+    if library.as_os_str().as_bytes().iter().any(separates) {
+        let reason = "the path of the cache directory holds a space, a colon or a dollar sign";
+        return Err(Unobservable::SelfTest(reason.into()));
+    }
+    Ok(library)
+}
+
+/// Runs a shell that does nothing, and looks whether it was seen.
+fn self_test(library: PathBuf) -> Result<(), Unobservable> {
+    let observer = Observer::with_library(library)?;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", ":"]).stdin(Stdio::null()).env_remove("LD_PRELOAD");
+    observer.attach(&mut command);
+    let output =
+        command.output().map_err(|error| Unobservable::SelfTest(format!("/bin/sh: {error}")))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if !output.status.success() || !said.is_empty() {
+        return Err(Unobservable::SelfTest(format!("/bin/sh: {} {said}", output.status)));
+    }
+    match observer.finish().complete {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(Unobservable::SelfTest(format!("/bin/sh: {reason}"))),
+    }
+}
+
+/// An observation as lines of text, in the order in which things happened.
+pub fn describe(observation: &Observation) -> Vec<String> {
+    let mut lines: Vec<String> = observation.events.iter().map(ToString::to_string).collect();
+    match &observation.complete {
+        Ok(()) => lines.push(format!("complete: {} processes", observation.processes)),
+        Err(reason) => lines.push(format!("incomplete: {reason}")),
+    }
+    lines
+}
+
+/// Bytes of the log as a path.
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}

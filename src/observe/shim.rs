@@ -1,0 +1,53 @@
+//! The preloaded library that tells the wrapper what a process reads, lists, probes, looks up and
+//! runs. Compiled by `build.rs` into a shared library of its own, not a module of kache.
+//!
+//! It lives in processes that it knows nothing about, so:
+//!
+//! - It needs no library, holds no lock, allocates nothing, starts nothing and has no thread-local
+//!   state. It is safe in signal handlers, in children of `vfork`, and before the C library has
+//!   initialised itself.
+//! - Every definition here calls the next definition of the same name (or, before that can be
+//!   looked up, the system call that it stands for) exactly once, with the arguments that it was
+//!   given, and returns its result and its `errno`. Recording uses raw system calls alone, which
+//!   leave `errno` as it is.
+//! - Where the log cannot be reached, is full, or is not wanted, everything still works, and the
+//!   wrapper sees that the observation is incomplete.
+//! - Nothing here panics: there is no indexing and no unchecked arithmetic on foreign numbers.
+
+#![no_std]
+#![allow(unsafe_code, reason = "this library consists of C functions and raw system calls")]
+
+#[path = "layout.rs"]
+#[allow(dead_code, reason = "the reader uses all of it")]
+mod layout;
+#[path = "shim/exec.rs"]
+mod exec;
+#[path = "shim/files.rs"]
+mod files;
+#[path = "shim/log.rs"]
+mod log;
+#[path = "shim/lookups.rs"]
+mod lookups;
+#[path = "shim/next.rs"]
+mod next;
+#[path = "shim/probes.rs"]
+mod probes;
+#[path = "shim/system.rs"]
+mod system;
+
+/// Nothing here panics; the compiler wants a handler all the same.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {
+        system::exit_group(70);
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    log::open();
+    next::resolve_common();
+}

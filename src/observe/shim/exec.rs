@@ -1,0 +1,525 @@
+//! Running programs: what is run, and that it is observed as well.
+
+use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::ptr;
+
+use crate::files::{Path, failed, no_function, path};
+use crate::layout::{
+    EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, VARIABLE, WROTE,
+};
+use crate::log;
+use crate::next::{Next, as_function, next};
+use crate::system::{self, AT_FDCWD, PATH_BYTES_MAX, bytes, number};
+
+/// Arguments or environment: C strings, closed by null.
+pub(crate) type List = *const *const c_char;
+type Any = *mut c_void;
+
+next! {
+    EXECVE = c"execve"; EXECVPE = c"execvpe"; FEXECVE = c"fexecve";
+    POSIX_SPAWN = c"posix_spawn"; POSIX_SPAWNP = c"posix_spawnp";
+    PIDFD_SPAWN = c"pidfd_spawn"; PIDFD_SPAWNP = c"pidfd_spawnp";
+    SYSTEM = c"system"; POPEN = c"popen";
+    ADD_OPEN = c"posix_spawn_file_actions_addopen";
+}
+
+/// Programs are run by children of `vfork`, where nothing can be looked up.
+pub(crate) static COMMON: &[&Next] = &[&EXECVE, &EXECVPE, &FEXECVE, &POSIX_SPAWN, &POSIX_SPAWNP];
+
+/// The absolute path of a program, as far as it is known.
+struct Executable {
+    path: [u8; PATH_BYTES_MAX],
+    length: usize,
+}
+
+impl Executable {
+    fn new() -> Self {
+        Self { path: [0; PATH_BYTES_MAX], length: 0 }
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path.get(..self.length).unwrap_or_default()
+    }
+
+    /// Puts the parts together; leaves room for a closing NUL. Empty if they do not fit.
+    fn set(&mut self, parts: &[&[u8]]) -> bool {
+        self.length = 0;
+        let mut end = 0_usize;
+        for part in parts {
+            let Some(to) = self.path.get_mut(end..end.saturating_add(part.len())) else {
+                return false;
+            };
+            to.copy_from_slice(part);
+            end += part.len();
+        }
+        let Some(closing) = self.path.get_mut(end) else { return false };
+        *closing = 0;
+        self.length = end;
+        true
+    }
+
+    fn set_below(&mut self, directory: c_int, parts: &[&[u8]]) -> bool {
+        let mut buffer = [0; PATH_BYTES_MAX];
+        let base = if directory == AT_FDCWD {
+            system::working_directory(&mut buffer)
+        } else {
+            system::descriptor_path(directory, &mut buffer)
+        };
+        let Some(base) = base else { return false };
+        match *parts {
+            [first] if first.is_empty() => self.set(&[base]),
+            [first] => self.set(&[base, b"/", first]),
+            [first, second, third] => self.set(&[base, b"/", first, second, third]),
+            _ => false,
+        }
+    }
+
+    fn set_path(&mut self, directory: c_int, name: &[u8]) {
+        if name.first() == Some(&b'/') {
+            self.set(&[name]);
+        } else {
+            self.set_below(directory, &[name]);
+        }
+    }
+
+    /// Follows `PATH` as the C library does, and records what came out.
+    fn search(&mut self, name: &[u8]) {
+        if name.contains(&b'/') {
+            self.set_path(AT_FDCWD, name);
+            return;
+        }
+        // SAFETY: the process's environment; values are C strings.
+        let list = unsafe {
+            let list = system::find_variable(system::environment(), b"PATH");
+            if list.is_null() { b"/bin:/usr/bin".as_slice() } else { bytes(list) }
+        };
+        for directory in list.split(|byte| *byte == b':') {
+            let is_set = match directory.first() {
+                None => self.set_below(AT_FDCWD, &[name]),
+                Some(b'/') => self.set(&[directory, b"/", name]),
+                Some(_) => self.set_below(AT_FDCWD, &[directory, b"/", name]),
+            };
+            if is_set && system::is_executable(self.path.as_ptr().cast()) {
+                log::text(PROGRAM, &[name, b"\0", self.path()]);
+                return;
+            }
+        }
+        self.length = 0;
+        log::text(PROGRAM, &[name, b"\0"]);
+    }
+}
+
+/// The environment for a program: the caller's, with the entries of the observation put back
+/// where they are missing. Its memory is its own, and is given back where the program did not
+/// start.
+struct Environment {
+    list: List,
+    memory: *mut u8,
+    memory_bytes: usize,
+}
+
+impl Environment {
+    fn new(given: List) -> Self {
+        let kept = Self { list: given, memory: ptr::null_mut(), memory_bytes: 0 };
+        let Some(entries) = log::entries() else { return kept };
+        // SAFETY: the caller's environment, as it passes it on.
+        let (preload, log) = unsafe {
+            (
+                bytes(system::find_variable(given, b"LD_PRELOAD")),
+                bytes(system::find_variable(given, VARIABLE.as_bytes())),
+            )
+        };
+        let is_first = preload.starts_with(entries.preload);
+        if is_first && log == entries.log {
+            return kept;
+        }
+        // SAFETY: as above.
+        unsafe { Self::rebuilt(given, preload, is_first, &entries) }.unwrap_or(kept)
+    }
+
+    /// # Safety
+    /// `given` is null or an array of C strings that ends with null.
+    unsafe fn rebuilt(
+        given: List,
+        preload: &[u8],
+        is_first: bool,
+        entries: &log::Entries,
+    ) -> Option<Self> {
+        let mut count = 0_usize;
+        // SAFETY: the array ends with null.
+        unsafe {
+            while !given.is_null() && !(*given.add(count)).is_null() {
+                count += 1;
+            }
+        }
+        let list_bytes = (count + 3) * size_of::<*const c_char>();
+        let text_bytes = preload.len() + entries.preload.len() + entries.log.len() + 64;
+        let memory_bytes = list_bytes + text_bytes;
+        let memory = system::map(None, memory_bytes);
+        if memory.is_null() {
+            return None;
+        }
+        let list: *mut *const c_char = memory.cast();
+        // SAFETY: the lists and both texts fit into the fresh memory, whose rest is zero.
+        unsafe {
+            let mut text = memory.add(list_bytes);
+            let mut put = |part: &[u8]| {
+                ptr::copy_nonoverlapping(part.as_ptr(), text, part.len());
+                text = text.add(part.len());
+                text
+            };
+            let mut length = 0;
+            for index in 0..count {
+                let entry = *given.add(index);
+                if !names(entry, b"LD_PRELOAD") && !names(entry, VARIABLE.as_bytes()) {
+                    *list.add(length) = entry;
+                    length += 1;
+                }
+            }
+            *list.add(length) = put(b"").cast();
+            put(b"LD_PRELOAD=");
+            if !is_first {
+                put(entries.preload);
+                if !preload.is_empty() {
+                    put(b":");
+                }
+            }
+            put(preload);
+            put(b"\0");
+            *list.add(length + 1) = put(b"").cast();
+            put(VARIABLE.as_bytes());
+            put(b"=");
+            put(entries.log);
+        }
+        Some(Self { list, memory, memory_bytes })
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        if !self.memory.is_null() {
+            system::unmap(self.memory, self.memory_bytes);
+        }
+    }
+}
+
+/// Whether an entry is `name=…`.
+///
+/// # Safety
+/// `entry` is a C string.
+unsafe fn names(entry: *const c_char, name: &[u8]) -> bool {
+    // SAFETY: the caller says so.
+    let entry = unsafe { bytes(entry) };
+    entry.starts_with(name) && entry.get(name.len()) == Some(&b'=')
+}
+
+/// Announces that this process becomes another executable, tries it, and takes the announcement
+/// back when that fails.
+fn executing(executable: &Executable, name: (c_int, Path), run: impl FnOnce() -> c_int) -> c_int {
+    let pid = system::pid();
+    log::process(EXECUTING, pid, executable.path());
+    let result = run();
+    let error = system::errno();
+    log::process(EXECUTE_FAILED, pid, b"");
+    // SAFETY: a C string, as the functions that run programs demand.
+    let text = unsafe { bytes(name.1) };
+    if text.contains(&b'/') && error != system::EFAULT {
+        failed(name.0, text, error);
+    }
+    result
+}
+
+fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_int {
+    type Execute = unsafe extern "C" fn(Path, List, List) -> c_int;
+    let run = || {
+        let environment = Environment::new(environment);
+        let next = if searches { EXECVPE.known() } else { EXECVE.known() };
+        match as_function!(next, Execute) {
+            // SAFETY: the caller's own arguments; the list is as the caller's.
+            Some(next) => unsafe { next(name, arguments, environment.list) },
+            None if searches => {
+                no_function();
+                -1
+            }
+            None => {
+                let arguments =
+                    [name as isize, arguments as isize, environment.list as isize, 0, 0, 0];
+                system::returned(system::call(number::EXECVE, arguments)) as c_int
+            }
+        }
+    };
+    if name.is_null() || !log::is_open() {
+        return run();
+    }
+    let mut executable = Executable::new();
+    // SAFETY: a C string, as the functions that run programs demand.
+    let text = unsafe { bytes(name) };
+    if searches {
+        executable.search(text);
+    } else {
+        executable.set_path(AT_FDCWD, text);
+    }
+    executing(&executable, (AT_FDCWD, name), run)
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn execve(name: Path, arguments: List, environment: List) -> c_int {
+    execute(name, arguments, environment, false)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn execv(name: Path, arguments: List) -> c_int {
+    execute(name, arguments, system::environment(), false)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn execvp(name: Path, arguments: List) -> c_int {
+    execute(name, arguments, system::environment(), true)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn execvpe(name: Path, arguments: List, environment: List) -> c_int {
+    execute(name, arguments, environment, true)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> c_int {
+    let mut executable = Executable::new();
+    executable.set_path(descriptor, b"");
+    executing(&executable, (descriptor, c"".as_ptr()), || {
+        let environment = Environment::new(environment);
+        match as_function!(FEXECVE.known(), unsafe extern "C" fn(c_int, List, List) -> c_int) {
+            // SAFETY: the caller's own arguments; the list is as the caller's.
+            Some(next) => unsafe { next(descriptor, arguments, environment.list) },
+            None => {
+                no_function();
+                -1
+            }
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn execveat(
+    directory: c_int,
+    name: Path,
+    arguments: List,
+    environment: List,
+    flags: c_int,
+) -> c_int {
+    let mut executable = Executable::new();
+    // SAFETY: a C string, as the function demands.
+    executable.set_path(directory, unsafe { bytes(name) });
+    executing(&executable, (directory, name), || {
+        let environment = Environment::new(environment);
+        let arguments = [
+            directory as isize,
+            name as isize,
+            arguments as isize,
+            environment.list as isize,
+            flags as isize,
+            0,
+        ];
+        system::returned(system::call(number::EXECVEAT, arguments)) as c_int
+    })
+}
+
+/// The arguments after the program's path, as `execl` was given them: they end with null, and
+/// the environment may follow.
+extern "C" fn execute_list(name: Path, arguments: List) -> c_int {
+    execute(name, arguments, system::environment(), false)
+}
+
+extern "C" fn execute_list_searched(name: Path, arguments: List) -> c_int {
+    execute(name, arguments, system::environment(), true)
+}
+
+extern "C" fn execute_list_with_environment(name: Path, arguments: List) -> c_int {
+    let mut end = arguments;
+    // SAFETY: the caller closed its list with null, and the environment follows.
+    let environment = unsafe {
+        while !(*end).is_null() {
+            end = end.add(1);
+        }
+        *end.add(1).cast::<List>()
+    };
+    execute(name, arguments, environment, false)
+}
+
+/// Functions with any number of arguments: those that came in registers are stored right before
+/// the others, which makes the list that the function is about.
+macro_rules! list_family {
+    ($($name:ident $handler:ident;)*) => {
+        $(#[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name() -> c_int {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!(
+                "pop r11",
+                "push r9",
+                "push r8",
+                "push rcx",
+                "push rdx",
+                "push rsi",
+                "mov rsi, rsp",
+                "push r11",
+                "call {handler}",
+                "pop r11",
+                "add rsp, 40",
+                "push r11",
+                "ret",
+                handler = sym $handler,
+            );
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!(
+                "sub sp, sp, #64",
+                "str x30, [sp]",
+                "str x1, [sp, #8]",
+                "stp x2, x3, [sp, #16]",
+                "stp x4, x5, [sp, #32]",
+                "stp x6, x7, [sp, #48]",
+                "add x1, sp, #8",
+                "bl {handler}",
+                "ldr x30, [sp]",
+                "add sp, sp, #64",
+                "ret",
+                handler = sym $handler,
+            );
+        })*
+    };
+}
+
+list_family! {
+    execl execute_list;
+    execlp execute_list_searched;
+    execle execute_list_with_environment;
+}
+
+/// Starts a program by a function of the `posix_spawn` family. The number of the new process is
+/// in `*to` where that is a process number.
+fn spawned(
+    next: &Next,
+    to: *mut c_int,
+    name: Path,
+    rest: [Any; 2],
+    arguments: List,
+    environment: List,
+    (searches, gives_pid): (bool, bool),
+) -> c_int {
+    type Spawn = unsafe extern "C" fn(*mut c_int, Path, Any, Any, List, List) -> c_int;
+    let mut executable = Executable::new();
+    if !name.is_null() && log::is_open() {
+        // SAFETY: a C string, as the function demands.
+        let text = unsafe { bytes(name) };
+        if searches {
+            executable.search(text);
+        } else {
+            executable.set_path(AT_FDCWD, text);
+        }
+    }
+    let mut pid = 0;
+    let to = if to.is_null() { &raw mut pid } else { to };
+    let full = Environment::new(environment);
+    let [actions, attributes] = rest;
+    let error = match as_function!(next.find(), Spawn) {
+        // SAFETY: the caller's own arguments; the list is as the caller's.
+        Some(next) => unsafe { next(to, name, actions, attributes, arguments, full.list) },
+        None => system::ENOSYS,
+    };
+    if error == 0 {
+        // SAFETY: written by the C library, or this function's own variable.
+        let pid = if gives_pid { u64::from(unsafe { *to }.unsigned_abs()) } else { 0 };
+        log::process(SPAWNED, pid, executable.path());
+    } else if !name.is_null() {
+        // SAFETY: a C string, as the function demands.
+        let text = unsafe { bytes(name) };
+        if text.contains(&b'/') {
+            failed(AT_FDCWD, text, error);
+        }
+    }
+    error
+}
+
+macro_rules! spawn_family {
+    ($($name:ident $next:ident $how:expr;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name(
+            to: *mut c_int,
+            name: Path,
+            actions: Any,
+            attributes: Any,
+            arguments: List,
+            environment: List,
+        ) -> c_int {
+            spawned(&$next, to, name, [actions, attributes], arguments, environment, $how)
+        })*
+    };
+}
+
+spawn_family! {
+    posix_spawn POSIX_SPAWN (false, true);
+    posix_spawnp POSIX_SPAWNP (true, true);
+    pidfd_spawn PIDFD_SPAWN (false, false);
+    pidfd_spawnp PIDFD_SPAWNP (true, false);
+}
+
+/// The shell that the C library runs commands with.
+const SHELL: &[u8] = b"/bin/sh";
+
+#[unsafe(no_mangle)]
+extern "C" fn system(command: *const c_char) -> c_int {
+    let status = match as_function!(SYSTEM.find(), unsafe extern "C" fn(*const c_char) -> c_int) {
+        // SAFETY: the caller's own argument.
+        Some(next) => unsafe { next(command) },
+        None => {
+            no_function();
+            -1
+        }
+    };
+    if !command.is_null() && status != -1 {
+        log::process(SPAWNED, 0, SHELL);
+    }
+    status
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn popen(command: *const c_char, mode: *const c_char) -> Any {
+    type Open = unsafe extern "C" fn(*const c_char, *const c_char) -> Any;
+    let stream = match as_function!(POPEN.find(), Open) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(command, mode) },
+        None => no_function(),
+    };
+    if !stream.is_null() {
+        log::process(SPAWNED, 0, SHELL);
+    }
+    stream
+}
+
+/// A file that a program gets open: it is recorded as if it were opened now.
+#[unsafe(no_mangle)]
+extern "C" fn posix_spawn_file_actions_addopen(
+    actions: Any,
+    descriptor: c_int,
+    name: Path,
+    flags: c_int,
+    mode: c_uint,
+) -> c_int {
+    type AddOpen = unsafe extern "C" fn(Any, c_int, Path, c_int, c_uint) -> c_int;
+    const O_ACCMODE: c_int = 3;
+    if !name.is_null() {
+        // SAFETY: a C string, as the function demands.
+        let text = unsafe { bytes(name) };
+        match (flags & O_ACCMODE, system::path_node(AT_FDCWD, name)) {
+            (0, Some(system::Node::File)) => path(READ, AT_FDCWD, text),
+            (0, Some(_)) => {}
+            (0, None) => failed(AT_FDCWD, text, system::ENOENT),
+            _ => path(WROTE, AT_FDCWD, text),
+        }
+    }
+    match as_function!(ADD_OPEN.find(), AddOpen) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(actions, descriptor, name, flags, mode) },
+        None => system::ENOSYS,
+    }
+}

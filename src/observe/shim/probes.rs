@@ -1,0 +1,216 @@
+//! Asking whether something is there and where it leads, without reading it.
+
+use core::ffi::{c_char, c_int, c_uint, c_void};
+
+use crate::files::{Path, failed, no_function, path};
+use crate::layout::{FOUND, LINK_READ};
+use crate::log;
+use crate::next::{Next, as_function, next};
+use crate::system::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EFAULT, EINVAL, PATH_BYTES_MAX, bytes,
+    number,
+};
+
+type Buffer = *mut c_void;
+
+next! {
+    STAT = c"stat"; STAT64 = c"stat64"; LSTAT = c"lstat"; LSTAT64 = c"lstat64";
+    FSTATAT = c"fstatat"; FSTATAT64 = c"fstatat64"; STATX = c"statx";
+    XSTAT = c"__xstat"; XSTAT64 = c"__xstat64"; LXSTAT = c"__lxstat"; LXSTAT64 = c"__lxstat64";
+    FXSTATAT = c"__fxstatat"; FXSTATAT64 = c"__fxstatat64";
+    ACCESS = c"access"; EACCESS = c"eaccess"; EUIDACCESS = c"euidaccess";
+    FACCESSAT = c"faccessat";
+    READLINK = c"readlink"; READLINKAT = c"readlinkat"; READLINK_CHK = c"__readlink_chk";
+    READLINKAT_CHK = c"__readlinkat_chk";
+    REALPATH = c"realpath"; REALPATH_CHK = c"__realpath_chk";
+    CANONICALIZE = c"canonicalize_file_name";
+}
+
+/// Simple names, often used where a lookup would be dangerous.
+pub(crate) static COMMON: &[&Next] = &[
+    &STAT, &STAT64, &LSTAT, &LSTAT64, &FSTATAT, &FSTATAT64, &STATX, &ACCESS, &FACCESSAT,
+    &READLINK, &READLINKAT,
+];
+
+fn probed(directory: c_int, name: Path, result: c_int) -> c_int {
+    if result == 0 {
+        if !name.is_null() {
+            // SAFETY: the kernel has read the path.
+            let name = unsafe { bytes(name) };
+            // Without a name it is an open file that was asked for.
+            if !name.is_empty() {
+                path(FOUND, directory, name);
+            }
+        }
+    } else {
+        let error = system::errno();
+        if error != EFAULT && !name.is_null() {
+            // SAFETY: the kernel has read the path.
+            failed(directory, unsafe { bytes(name) }, error);
+        }
+    }
+    result
+}
+
+/// Probes whose system call takes the listed arguments where the name is not known yet.
+macro_rules! probe_family {
+    ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*)
+        $directory:expr, $call:ident [$($raw:expr),*];)*) => {
+        $(#[unsafe(no_mangle)]
+        pub(crate) extern "C" fn $name($($argument: $type),*) -> c_int {
+            let result = match as_function!($next.known(), unsafe extern "C" fn($($type),*) -> c_int) {
+                // SAFETY: the caller's own arguments.
+                Some(next) => unsafe { next($($argument),*) },
+                None => system::returned(system::call(number::$call, [$($raw as isize),*])) as c_int,
+            };
+            probed($directory, $path, result)
+        })*
+    };
+}
+
+probe_family! { path:
+    stat STAT (path: Path, to: Buffer) AT_FDCWD, FSTATAT [AT_FDCWD, path, to, 0, 0, 0];
+    stat64 STAT64 (path: Path, to: Buffer) AT_FDCWD, FSTATAT [AT_FDCWD, path, to, 0, 0, 0];
+    lstat LSTAT (path: Path, to: Buffer) AT_FDCWD,
+        FSTATAT [AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW, 0, 0];
+    lstat64 LSTAT64 (path: Path, to: Buffer) AT_FDCWD,
+        FSTATAT [AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW, 0, 0];
+    fstatat FSTATAT (at: c_int, path: Path, to: Buffer, flags: c_int) at,
+        FSTATAT [at, path, to, flags, 0, 0];
+    fstatat64 FSTATAT64 (at: c_int, path: Path, to: Buffer, flags: c_int) at,
+        FSTATAT [at, path, to, flags, 0, 0];
+    statx STATX (at: c_int, path: Path, flags: c_int, mask: c_uint, to: Buffer) at,
+        STATX [at, path, flags, mask, to, 0];
+    access ACCESS (path: Path, mode: c_int) AT_FDCWD, FACCESSAT [AT_FDCWD, path, mode, 0, 0, 0];
+    faccessat FACCESSAT (at: c_int, path: Path, mode: c_int, flags: c_int) at,
+        FACCESSAT2 [at, path, mode, flags, 0, 0];
+}
+
+/// Probes that only older C libraries have, and others that are rare: looked up when called.
+macro_rules! rare_probe_family {
+    ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*) $directory:expr;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> c_int {
+            let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
+                // SAFETY: the caller's own arguments.
+                Some(next) => unsafe { next($($argument),*) },
+                None => { no_function(); -1 }
+            };
+            probed($directory, $path, result)
+        })*
+    };
+}
+
+rare_probe_family! { path:
+    __xstat XSTAT (version: c_int, path: Path, to: Buffer) AT_FDCWD;
+    __xstat64 XSTAT64 (version: c_int, path: Path, to: Buffer) AT_FDCWD;
+    __lxstat LXSTAT (version: c_int, path: Path, to: Buffer) AT_FDCWD;
+    __lxstat64 LXSTAT64 (version: c_int, path: Path, to: Buffer) AT_FDCWD;
+    __fxstatat FXSTATAT (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) at;
+    __fxstatat64 FXSTATAT64 (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) at;
+    eaccess EACCESS (path: Path, mode: c_int) AT_FDCWD;
+    euidaccess EUIDACCESS (path: Path, mode: c_int) AT_FDCWD;
+}
+
+/// Records a system call that was made without its function in the C library.
+pub(crate) fn probed_raw(directory: c_int, name: Path, flags: c_int, result: isize) {
+    if flags & AT_EMPTY_PATH == 0 {
+        probed(directory, name, if result < 0 { -1 } else { 0 });
+    }
+}
+
+pub(crate) fn link_read(directory: c_int, name: Path, length: isize) -> isize {
+    if length >= 0 {
+        // SAFETY: the kernel has read the path.
+        let name = unsafe { bytes(name) };
+        if !name.is_empty() {
+            path(LINK_READ, directory, name);
+        }
+    } else {
+        match system::errno() {
+            EFAULT => {}
+            // SAFETY: as above. It is there, and is no link.
+            EINVAL => path(FOUND, directory, unsafe { bytes(name) }),
+            // SAFETY: as above.
+            error => failed(directory, unsafe { bytes(name) }, error),
+        }
+    }
+    length
+}
+
+macro_rules! link_family {
+    ($path:ident, $to:ident, $size:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*) $directory:expr;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> isize {
+            let length = match as_function!($next.known(), unsafe extern "C" fn($($type),*) -> isize) {
+                // SAFETY: the caller's own arguments.
+                Some(next) => unsafe { next($($argument),*) },
+                None => {
+                    let at = $directory as isize;
+                    let arguments = [at, $path as isize, $to as isize, $size as isize, 0, 0];
+                    system::returned(system::call(number::READLINKAT, arguments))
+                }
+            };
+            link_read($directory, $path, length)
+        })*
+    };
+}
+
+link_family! { path, to, size:
+    readlink READLINK (path: Path, to: *mut c_char, size: usize) AT_FDCWD;
+    readlinkat READLINKAT (at: c_int, path: Path, to: *mut c_char, size: usize) at;
+    __readlink_chk READLINK_CHK (path: Path, to: *mut c_char, size: usize, object: usize) AT_FDCWD;
+    __readlinkat_chk READLINKAT_CHK (at: c_int, path: Path, to: *mut c_char, size: usize, object: usize) at;
+}
+
+/// Records each symbolic link that resolving `name` went through. `resolved` is what came out.
+fn resolved(name: Path, resolved: *const c_char) {
+    if name.is_null() {
+        return;
+    }
+    // SAFETY: a C string, as the functions that resolve paths demand.
+    let name = unsafe { bytes(name) };
+    if resolved.is_null() {
+        failed(AT_FDCWD, name, system::errno());
+        return;
+    }
+    path(FOUND, AT_FDCWD, name);
+    // SAFETY: the C library's own result.
+    if name == unsafe { bytes(resolved) } || name.len() >= PATH_BYTES_MAX || !log::is_open() {
+        return;
+    }
+    let mut prefix = [0_u8; PATH_BYTES_MAX];
+    let mut target = [0_u8; PATH_BYTES_MAX];
+    for (index, byte) in name.iter().enumerate() {
+        let ends = name.get(index + 1).is_none_or(|next| *next == b'/') && *byte != b'/';
+        if let Some(to) = prefix.get_mut(index) {
+            *to = *byte;
+        }
+        let Some(part) = name.get(..=index).filter(|_| ends) else { continue };
+        // The prefix is followed by NUL: the buffer is larger than the name.
+        if system::read_link(AT_FDCWD, prefix.as_ptr().cast(), &mut target).is_some() {
+            path(LINK_READ, AT_FDCWD, part);
+        }
+    }
+}
+
+macro_rules! resolve_family {
+    ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*);)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> *mut c_char {
+            let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> *mut c_char) {
+                // SAFETY: the caller's own arguments.
+                Some(next) => unsafe { next($($argument),*) },
+                None => no_function().cast(),
+            };
+            resolved($path, result);
+            result
+        })*
+    };
+}
+
+resolve_family! { path:
+    realpath REALPATH (path: Path, to: *mut c_char);
+    __realpath_chk REALPATH_CHK (path: Path, to: *mut c_char, size: usize);
+    canonicalize_file_name CANONICALIZE (path: Path);
+}
