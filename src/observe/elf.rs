@@ -1,7 +1,7 @@
-//! Whether an executable or library can read its whole environment without looking up a name.
+//! Whether an executable or library reads its whole environment without looking up a name.
 //!
-//! A bounded reader of the one table that tells: the names of the dynamic symbols. Whatever it does
-//! not understand counts as able to.
+//! A bounded reader of the tables that tell: the names of symbols. Whatever it does not understand
+//! counts as reading.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,43 +10,67 @@ use std::path::Path;
 const SECTIONS_MAX: u16 = 4096;
 const NAMES_BYTES_MAX: u64 = 64 << 20;
 const SECTION_HEADER_BYTES: usize = 64;
-/// Section type of dynamic symbols.
+/// Section types.
+const SYMBOLS: u32 = 2;
 const DYNAMIC_SYMBOLS: u32 = 11;
 
 /// Whether `path` names the C library's variable that holds all variables. Scripts do not; what
 /// runs them is asked for itself.
 pub(crate) fn names_environment(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return true };
-    let mut header = [0; 64];
-    if file.read_exact_at(&mut header, 0).is_err() {
-        return false;
-    }
-    if !header.starts_with(b"\x7fELF") {
-        return false;
-    }
-    let names = dynamic_names(&file, &header);
     // `__environ` and `_environ` are the same variable, and end alike.
-    names.is_none_or(|names| memchr::memmem::find(&names, b"environ\0").is_some())
+    match names(path, DYNAMIC_SYMBOLS) {
+        Ok(names) => memchr::memmem::find(&names, b"environ\0").is_some(),
+        Err(Unreadable::NoElf) => false,
+        Err(Unreadable::NoTable) => true,
+    }
 }
 
-/// The text that holds the names of the dynamic symbols; empty if there are none.
-fn dynamic_names(file: &File, header: &[u8; 64]) -> Option<Vec<u8>> {
+/// Whether a Rust executable contains the standard library's iterator over all variables.
+/// Starting a program takes them all too, to pass them on, and does not go that way.
+pub(crate) fn iterates_variables(path: &Path) -> bool {
+    const ITERATOR: [&[u8]; 3] = [b"3env4vars", b"3env4Vars", b"env..Vars$u20$"];
+    match names(path, SYMBOLS) {
+        // Without a single symbol it was stripped, and does not tell.
+        Ok(names) => {
+            names.len() < 2
+                || ITERATOR.iter().any(|name| memchr::memmem::find(&names, name).is_some())
+        }
+        Err(Unreadable::NoElf) => false,
+        Err(Unreadable::NoTable) => true,
+    }
+}
+
+enum Unreadable {
+    NoElf,
+    NoTable,
+}
+
+/// The text that holds the names of a table of symbols; empty if there is no such table.
+fn names(path: &Path, table: u32) -> Result<Vec<u8>, Unreadable> {
+    let file = File::open(path).map_err(|_| Unreadable::NoTable)?;
+    let mut header = [0; 64];
+    if file.read_exact_at(&mut header, 0).is_err() || !header.starts_with(b"\x7fELF") {
+        return Err(Unreadable::NoElf);
+    }
+    names_in(&file, &header, table).ok_or(Unreadable::NoTable)
+}
+
+fn names_in(file: &File, header: &[u8; 64], table: u32) -> Option<Vec<u8>> {
     const CLASS_64: u8 = 2;
     const LITTLE_ENDIAN: u8 = 1;
     if header[4] != CLASS_64 || header[5] != LITTLE_ENDIAN {
         return None;
     }
-    let table = number(header, 40);
+    let start = number(header, 40);
     let count = u16::from_le_bytes([header[60], header[61]]);
     let entry_bytes = u16::from_le_bytes([header[58], header[59]]);
     if usize::from(entry_bytes) != SECTION_HEADER_BYTES || count == 0 || count > SECTIONS_MAX {
         return None;
     }
     let mut sections = vec![0; usize::from(count) * SECTION_HEADER_BYTES];
-    file.read_exact_at(&mut sections, table).ok()?;
+    file.read_exact_at(&mut sections, start).ok()?;
     let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-    let Some(symbols) = sections.iter().find(|section| half(*section, 4) == DYNAMIC_SYMBOLS)
-    else {
+    let Some(symbols) = sections.iter().find(|section| half(section, 4) == table) else {
         return Some(Vec::new());
     };
     let names = sections.get(usize::try_from(half(symbols, 40)).ok()?)?;

@@ -4,59 +4,25 @@
 //! Invariants: nothing in the log is trusted (lengths, kinds and order are checked); what cannot
 //! be read makes the observation incomplete and nothing else.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::access::Access;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
     LISTED, LOADED, LOCAL_SOCKET, MAGIC, MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ,
     RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX, VARIABLE_READ, WORD_FIRST_PID,
     WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
+use super::processes::Processes;
+use super::programs::SearchPath;
 use super::{elf, path_of};
-
-/// One thing that an observed process did. Paths are absolute. Each is told once, at the place
-/// where it happened first.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// A file was opened for reading.
-    Read(PathBuf),
-    /// Something was created, or opened for writing.
-    Wrote(PathBuf),
-    /// Something was removed, or moved away.
-    Removed(PathBuf),
-    /// The names in a directory were read.
-    Listed(PathBuf),
-    /// Something was looked for and is not there.
-    Missing(PathBuf),
-    /// Something was asked for, and is there.
-    Found(PathBuf),
-    /// The target of a symbolic link was read.
-    LinkRead(PathBuf),
-    /// An environment variable was looked up.
-    Variable(OsString),
-    /// This executable or library can read all variables without looking one up.
-    AllVariables(PathBuf),
-    /// A program was looked for by name, and found or not.
-    Searched { name: OsString, path: Option<PathBuf> },
-    /// A file was run. A script here, its interpreter in [`Access::Started`].
-    Executed(PathBuf),
-    /// A process of this executable reported.
-    Started(PathBuf),
-    /// A library that a process was started with.
-    Loaded(PathBuf),
-    /// A library that a process loaded later; a bare name where the loader was to search for it.
-    OpenedLibrary(PathBuf),
-    /// A connection or a message to another machine, or to this one through its network.
-    Network(String),
-    /// A connection to a local socket; abstract ones begin with NUL.
-    LocalSocket(PathBuf),
-}
+use crate::fs::{self, FileKind};
 
 /// Why an observation may lack something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +35,7 @@ pub enum IncompleteReason {
     Torn,
     #[error("the process did not report")]
     NobodyReported,
-    #[error("{} did not report (static, or without the observer's variables)", .0.display())]
+    #[error("{} did not report (static, privileged, or of another architecture)", .0.display())]
     Unreported(PathBuf),
     #[error("something happened that cannot be followed: {0}")]
     Blind(String),
@@ -78,59 +44,109 @@ pub enum IncompleteReason {
 /// What a process and all that it started did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
+    /// In the order in which things happened first.
     pub events: Vec<Access>,
     /// Whether `events` is all that there is.
     pub complete: Result<(), IncompleteReason>,
-    /// How many processes reported.
+    /// How many times a process reported that it runs.
     pub processes: u64,
+    /// The executable that was observed first: what the wrapper ran.
+    pub root: Option<PathBuf>,
+    /// Whether that is a Rust program which goes through all variables for more than passing
+    /// them on.
+    pub root_iterates_variables: bool,
+    /// The files (and links) that were written and are there now.
+    pub remaining: Vec<PathBuf>,
+    /// Where temporary files go.
+    pub temporary: Vec<PathBuf>,
 }
 
 impl Observation {
     /// Reads a log whose writers have ended.
     pub(crate) fn read(log: &File) -> Self {
-        let unreadable = |_| Self {
-            events: Vec::new(),
-            complete: Err(IncompleteReason::Unreadable),
-            processes: 0,
-        };
-        read_heap(log).map_or_else(unreadable, |(heap, overflow, first)| {
-            Self::parse(&heap, overflow, first)
-        })
+        match Heap::read(log) {
+            Ok(heap) => Self::parse(&heap),
+            Err(_) => Self::empty(IncompleteReason::Unreadable),
+        }
     }
 
-    fn parse(heap: &[u8], overflow: bool, first_pid: u64) -> Self {
-        let mut reader = Reader::default();
-        let whole = reader.records(heap);
-        let unreported = reader.processes.unreported(first_pid);
-        let processes = reader.processes.started;
-        let complete = if overflow {
+    fn empty(reason: IncompleteReason) -> Self {
+        Self {
+            events: Vec::new(),
+            complete: Err(reason),
+            processes: 0,
+            root: None,
+            root_iterates_variables: true,
+            remaining: Vec::new(),
+            temporary: Vec::new(),
+        }
+    }
+
+    fn parse(heap: &Heap) -> Self {
+        let mut reader = Reader::new();
+        let is_whole = reader.records(&heap.bytes);
+        let processes = reader.processes.reports();
+        let complete = if heap.is_full {
             Err(IncompleteReason::Overflow)
-        } else if !whole {
+        } else if !is_whole {
             Err(IncompleteReason::Torn)
         } else if processes == 0 {
             Err(IncompleteReason::NobodyReported)
-        } else if let Some(path) = unreported {
+        } else if let Some(path) = reader.processes.unreported(heap.first_pid) {
             Err(IncompleteReason::Unreported(path))
         } else if let Some(what) = reader.blind.take() {
             Err(IncompleteReason::Blind(what))
         } else {
             Ok(())
         };
-        Self { events: reader.events, complete, processes }
+        reader.drop_named_twice();
+        let temporary = vec![std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+        let remaining = remaining(&reader.events);
+        Self {
+            root_iterates_variables: reader.root.as_deref().is_none_or(elf::iterates_variables),
+            root: reader.root,
+            events: reader.events,
+            complete,
+            processes,
+            remaining,
+            temporary,
+        }
     }
 }
 
-fn read_heap(log: &File) -> std::io::Result<(Vec<u8>, bool, u64)> {
-    let mut header = vec![0; HEADER_BYTES];
-    log.read_exact_at(&mut header, 0)?;
-    let header_word = |index: usize| word(&header, index * 8).unwrap_or(0);
-    if header_word(WORD_MAGIC) != MAGIC {
-        return Err(std::io::ErrorKind::InvalidData.into());
+/// What was written and is still there. Directories say nothing of their own.
+fn remaining(events: &[Access]) -> Vec<PathBuf> {
+    let written = events.iter().filter_map(|access| match access {
+        Access::Wrote(path) => Some(path),
+        _ => None,
+    });
+    let is_left = |path: &&PathBuf| {
+        fs::lstat(path).is_ok_and(|stat| matches!(stat.kind, FileKind::File | FileKind::Symlink))
+    };
+    written.filter(is_left).cloned().collect()
+}
+
+/// The used part of a log.
+struct Heap {
+    bytes: Vec<u8>,
+    is_full: bool,
+    first_pid: u64,
+}
+
+impl Heap {
+    fn read(log: &File) -> std::io::Result<Self> {
+        let mut header = vec![0; HEADER_BYTES];
+        log.read_exact_at(&mut header, 0)?;
+        let header_word = |index: usize| word(&header, index * 8).unwrap_or(0);
+        if header_word(WORD_MAGIC) != MAGIC {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        let used = header_word(WORD_HEAP_USED);
+        let mut bytes = vec![0; usize::try_from(used).map_or(HEAP_BYTES, |it| it.min(HEAP_BYTES))];
+        log.read_exact_at(&mut bytes, HEAP_OFFSET as u64)?;
+        let is_full = header_word(WORD_OVERFLOW) != 0;
+        Ok(Self { bytes, is_full, first_pid: header_word(WORD_FIRST_PID) })
     }
-    let used = header_word(WORD_HEAP_USED).min(HEAP_BYTES as u64);
-    let mut heap = vec![0; usize::try_from(used).unwrap_or(0)];
-    log.read_exact_at(&mut heap, HEAP_OFFSET as u64)?;
-    Ok((heap, header_word(WORD_OVERFLOW) != 0, header_word(WORD_FIRST_PID)))
 }
 
 #[expect(clippy::host_endian_bytes, reason = "the log never leaves this machine")]
@@ -138,28 +154,40 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|word| u64::from_ne_bytes(*word))
 }
 
-#[derive(Default)]
 struct Reader {
+    path: SearchPath,
     events: Vec<Access>,
     seen: HashSet<Access>,
     processes: Processes,
+    root: Option<PathBuf>,
     blind: Option<String>,
 }
 
 impl Reader {
+    fn new() -> Self {
+        Self {
+            path: SearchPath::of_this_process(),
+            events: Vec::new(),
+            seen: HashSet::new(),
+            processes: Processes::default(),
+            root: None,
+            blind: None,
+        }
+    }
+
     /// Reads record by record; `false` where one is damaged, which hides all behind it.
     fn records(&mut self, heap: &[u8]) -> bool {
         let mut offset = 0;
         while offset < heap.len() {
-            let (Some(head), Some(number)) = (word(heap, offset), word(heap, offset + 8)) else {
+            let (Some(lead), Some(number)) = (word(heap, offset), word(heap, offset + 8)) else {
                 return false;
             };
-            let length = usize::try_from(head & 0xffff_ffff).unwrap_or(0);
-            let text = heap.get(offset + RECORD_HEADER_BYTES..offset + length);
+            let length = usize::try_from(lead & 0xffff_ffff).unwrap_or(0);
+            let text = heap.get(offset + RECORD_HEADER_BYTES..offset.saturating_add(length));
             let Some(text) = text.filter(|text| text.len() <= TEXT_BYTES_MAX) else {
                 return false;
             };
-            let Ok(kind) = u8::try_from(head >> 32) else { return false };
+            let Ok(kind) = u8::try_from(lead >> 32) else { return false };
             if !self.record(kind, number, text) {
                 return false;
             }
@@ -175,29 +203,29 @@ impl Reader {
             WROTE => Access::Wrote(path()),
             REMOVED => Access::Removed(path()),
             LISTED => Access::Listed(path()),
-            MISSING => Access::Missing(path()),
-            FOUND => Access::Found(path()),
+            MISSING => self.probed(path(), false),
+            FOUND => self.probed(path(), true),
             LINK_READ => Access::LinkRead(path()),
-            VARIABLE_READ => Access::Variable(OsStr::from_bytes(text).into()),
             NETWORK => Access::Network(address(text)),
             LOCAL_SOCKET => Access::LocalSocket(path_of(text)),
-            LOADED => Access::Loaded(path()),
-            PROGRAM => return self.searched(text),
+            VARIABLE_READ => match pair(text) {
+                Some((name, by)) => Access::Variable { name: OsStr::from_bytes(name).into(), by },
+                None => return false,
+            },
+            LOADED => match pair(text) {
+                Some((library, by)) => Access::Loaded { library: tidy(library), by },
+                None => return false,
+            },
+            PROGRAM => match pair(text) {
+                Some((name, path)) => self.searched(OsStr::from_bytes(name), path),
+                None => return false,
+            },
             OPENED_LIBRARY => {
-                self.event(Access::OpenedLibrary(path()));
-                return self.can_read_variables(path());
+                self.can_read_variables(&path());
+                Access::OpenedLibrary(path())
             }
-            STARTED => {
-                if let Some(executed) = self.processes.start(number) {
-                    self.event(Access::Executed(executed));
-                }
-                self.event(Access::Started(path()));
-                return self.can_read_variables(path());
-            }
-            EXECUTING => {
-                self.processes.announce(number, path());
-                return true;
-            }
+            STARTED => return self.started(number, path()),
+            EXECUTING => return self.processes.announce(number, path()),
             EXECUTE_FAILED => return self.processes.take_back(number),
             SPAWNED => {
                 self.processes.announce(number, path());
@@ -212,23 +240,33 @@ impl Reader {
         self.event(access)
     }
 
-    fn searched(&mut self, text: &[u8]) -> bool {
-        let Some(end) = text.iter().position(|byte| *byte == 0) else { return false };
-        let name = OsStr::from_bytes(&text[..end]).into();
-        let path = Some(tidy(&text[end + 1..])).filter(|path| !path.as_os_str().is_empty());
-        self.event(Access::Searched { name, path })
+    fn started(&mut self, pid: u64, executable: PathBuf) -> bool {
+        if let Some(path) = self.processes.report(pid) {
+            self.event(Access::Executed(path));
+        }
+        self.root.get_or_insert_with(|| executable.clone());
+        self.can_read_variables(&executable);
+        self.event(Access::Started(executable))
     }
 
-    fn can_read_variables(&mut self, path: PathBuf) -> bool {
-        let access = Access::AllVariables(path);
-        if let Access::AllVariables(path) = &access
-            && !self.seen.contains(&access)
-            && path.is_absolute()
-            && elf::names_environment(path)
-        {
+    fn can_read_variables(&mut self, path: &Path) {
+        let access = Access::AllVariables(path.to_owned());
+        if !self.seen.contains(&access) && path.is_absolute() && elf::names_environment(path) {
             self.event(access);
         }
-        true
+    }
+
+    fn probed(&mut self, path: PathBuf, is_there: bool) -> Access {
+        match self.path.search_behind(&path, is_there) {
+            Some(search) => search,
+            None if is_there => Access::Found(path),
+            None => Access::Missing(path),
+        }
+    }
+
+    fn searched(&mut self, name: &OsStr, path: Option<PathBuf>) -> Access {
+        let is_ours = self.path.find(name) == path.as_deref();
+        Access::Searched { name: name.into(), path, is_ours }
     }
 
     fn event(&mut self, access: Access) -> bool {
@@ -237,107 +275,52 @@ impl Reader {
         }
         true
     }
+
+    /// Forgets the executables of processes where the name under which they were run is known:
+    /// what stays are interpreters of scripts, and the first process.
+    fn drop_named_twice(&mut self) {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let named: HashSet<PathBuf> = self
+            .events
+            .iter()
+            .filter_map(|access| match access {
+                Access::Executed(path) | Access::Searched { path: Some(path), .. } => real(path),
+                _ => None,
+            })
+            .collect();
+        self.events.retain(|access| match access {
+            Access::Started(path) => !named.contains(path),
+            _ => true,
+        });
+    }
+}
+
+/// A text, NUL, and a path, which may be missing.
+fn pair(text: &[u8]) -> Option<(&[u8], Option<PathBuf>)> {
+    let end = text.iter().position(|byte| *byte == 0)?;
+    let path = Some(&text[end + 1..]).filter(|path| !path.is_empty());
+    Some((&text[..end], path.map(tidy)))
 }
 
 /// A path without empty and `.` components. `..` stays: what it means depends on links.
 fn tidy(bytes: &[u8]) -> PathBuf {
-    let is_clean = !bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.")
-        && !(bytes.len() > 1 && bytes.ends_with(b"/"));
-    if is_clean { path_of(bytes) } else { path_of(bytes).components().collect() }
+    let has_part = |part: &[u8; 2]| bytes.windows(2).any(|pair| pair == part);
+    let is_untidy = has_part(b"//") || has_part(b"/.") || bytes.len() > 1 && bytes.ends_with(b"/");
+    if is_untidy { path_of(bytes).components().collect() } else { path_of(bytes) }
 }
 
+/// The text of a socket's address.
 fn address(text: &[u8]) -> String {
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-    let port = |bytes: &[u8]| u16::from_be_bytes([bytes[0], bytes[1]]);
-    match text {
-        [b'4', rest @ ..] if rest.len() == 6 => {
-            let host = Ipv4Addr::new(rest[2], rest[3], rest[4], rest[5]);
-            SocketAddr::from((host, port(rest))).to_string()
+    let port = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    match *text {
+        [b'4', high, low, a, b, c, d] => {
+            SocketAddr::from((Ipv4Addr::new(a, b, c, d), port(high, low))).to_string()
         }
-        [b'6', rest @ ..] if rest.len() == 22 => {
-            let mut host = [0; 16];
-            host.copy_from_slice(&rest[6..]);
-            SocketAddr::from((Ipv6Addr::from(host), port(rest))).to_string()
+        [b'6', high, low, _, _, _, _, ref host @ ..] if host.len() == 16 => {
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(host);
+            SocketAddr::from((Ipv6Addr::from(bytes), port(high, low))).to_string()
         }
-        other => String::from_utf8_lossy(other).into_owned(),
-    }
-}
-
-/// Which executables were to run, and which reported.
-#[derive(Default)]
-struct Processes {
-    started: u64,
-    /// Reports without an announcement yet (above zero) or announcements without a report yet.
-    by_pid: HashMap<u64, Balance>,
-}
-
-#[derive(Default)]
-struct Balance {
-    reports: u64,
-    announced: Vec<PathBuf>,
-}
-
-impl Processes {
-    /// Counts a report, and returns what the process said that it would become.
-    fn start(&mut self, pid: u64) -> Option<PathBuf> {
-        self.started += 1;
-        let balance = self.by_pid.entry(pid).or_default();
-        balance.reports += 1;
-        balance.announced.last().cloned()
-    }
-
-    fn announce(&mut self, pid: u64, executable: PathBuf) {
-        self.by_pid.entry(pid).or_default().announced.push(executable);
-    }
-
-    fn take_back(&mut self, pid: u64) -> bool {
-        self.by_pid.get_mut(&pid).and_then(|balance| balance.announced.pop()).is_some()
-    }
-
-    /// An executable that ran and did not report, if there is one.
-    fn unreported(&mut self, first_pid: u64) -> Option<PathBuf> {
-        // The wrapper itself started the first one.
-        if let Some(first) = self.by_pid.get_mut(&first_pid) {
-            first.reports = first.reports.saturating_sub(1);
-        }
-        let nameless = self.by_pid.remove(&0).unwrap_or_default().announced;
-        let mut spare = 0;
-        for balance in self.by_pid.values() {
-            let announced = balance.announced.len() as u64;
-            if announced > balance.reports {
-                let last = usize::try_from(balance.reports).unwrap_or(0);
-                return balance.announced.get(last).cloned();
-            }
-            spare += balance.reports - announced;
-        }
-        nameless.into_iter().nth(usize::try_from(spare).unwrap_or(usize::MAX))
-    }
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(path) => write!(f, "read {}", path.display()),
-            Self::Wrote(path) => write!(f, "wrote {}", path.display()),
-            Self::Removed(path) => write!(f, "removed {}", path.display()),
-            Self::Listed(path) => write!(f, "listed {}", path.display()),
-            Self::Missing(path) => write!(f, "missing {}", path.display()),
-            Self::Found(path) => write!(f, "found {}", path.display()),
-            Self::LinkRead(path) => write!(f, "link {}", path.display()),
-            Self::Variable(name) => write!(f, "variable {}", name.display()),
-            Self::AllVariables(path) => write!(f, "all variables by {}", path.display()),
-            Self::Searched { name, path: Some(path) } => {
-                write!(f, "program {} at {}", name.display(), path.display())
-            }
-            Self::Searched { name, path: None } => {
-                write!(f, "program {} nowhere", name.display())
-            }
-            Self::Executed(path) => write!(f, "executed {}", path.display()),
-            Self::Started(path) => write!(f, "started {}", path.display()),
-            Self::Loaded(path) => write!(f, "loaded {}", path.display()),
-            Self::OpenedLibrary(path) => write!(f, "library {}", path.display()),
-            Self::Network(address) => write!(f, "network {address}"),
-            Self::LocalSocket(path) => write!(f, "socket {}", path.display()),
-        }
+        _ => String::from_utf8_lossy(text).into_owned(),
     }
 }

@@ -7,10 +7,16 @@
 //! Invariants: observing never changes what a process does, and a process that could not be
 //! observed is never taken for one that read nothing ([`Observation::complete`]).
 
+mod access;
 mod elf;
+mod ground;
+#[expect(dead_code, reason = "the writer uses all of it")]
 mod layout;
 mod log;
+mod processes;
+mod programs;
 pub mod rules;
+mod variables;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,7 +28,8 @@ use std::process::{Command, Stdio};
 use std::{fmt, io};
 
 use crate::fs::{self, FsError};
-pub use log::{Access, IncompleteReason, Observation};
+pub use access::Access;
+pub use log::{IncompleteReason, Observation};
 
 /// The preloaded library; empty where there is none for the target.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));

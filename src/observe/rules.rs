@@ -1,1 +1,303 @@
-//! x
+//! Which of the things that happened are inputs: the one table of what is left out, and why.
+//!
+//! | left out | because |
+//! |---|---|
+//! | below the sysroot: the compiler's libraries, its targets' `lib`, `bin` and `codegen-backends` | the toolchain's digest covers them, and the names in them |
+//! | what an observed process has made before, and all below it | it follows from the other inputs |
+//! | probes directly in the output directory, and of the call's own outputs | what is there from an earlier compilation is replaced |
+//! | the incremental directory | such results have a key of their own, and Cargo owns the content |
+//! | probes directly in a directory for temporary files | names made up at random |
+//! | names in `-L` directories and the sysroot | the compiler looks for crates by name; those that it reads are inputs |
+//! | `/proc`, `/dev`, `/sys` | the state of this machine and of the process itself |
+//! | loader, locale and name service files | they decide how text looks and where the C library is |
+//! | kache's own library and tables | they are there because of kache |
+//! | a program by its path, where `PATH` led to it | it is an input by its name |
+//! | that a directory exists which holds another input, or which the call names | the other input is absent without it |
+//! | that something is absent below an absent directory | it follows |
+//! | variables in [`variables`] | see there |
+//!
+//! Pure: nothing is read here. Everything else that happened is an input.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use store_format::{Input, InputKind, RootedPath};
+
+pub use super::ground::{Context, ScriptContext};
+use super::ground::{Ground, flat};
+pub use super::variables::is_noise_variable;
+use super::{Access, Observation, variables};
+use crate::roots::Roots;
+
+/// The inputs of what was observed, and what it made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Sorted, each once.
+    pub inputs: Vec<Input>,
+    /// Files and links that were made and are there, without temporary and incremental ones.
+    pub outputs: Vec<PathBuf>,
+}
+
+/// Why no set of inputs can describe what was observed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uncacheable {
+    #[error("it used the network ({0})")]
+    Network(String),
+    #[error("it talked to another process through {}", .0.display())]
+    LocalSocket(PathBuf),
+}
+
+/// The inputs of a compilation. The observation must be complete.
+pub fn inputs(observation: &Observation, context: &Context) -> Result<Inputs, Uncacheable> {
+    collect(observation, &Ground::of_compilation(observation, context), context.roots)
+}
+
+/// The inputs of a build script's run. The observation must be complete.
+pub fn script_inputs(
+    observation: &Observation,
+    context: &ScriptContext,
+) -> Result<Inputs, Uncacheable> {
+    collect(observation, &Ground::of_script(observation, context), context.roots)
+}
+
+fn collect(
+    observation: &Observation,
+    ground: &Ground,
+    roots: &Roots,
+) -> Result<Inputs, Uncacheable> {
+    let mut sorter = Sorter::new(observation, ground);
+    for access in &observation.events {
+        sorter.access(access)?;
+    }
+    let outputs = observation.remaining.iter().filter(|path| ground.is_output(path));
+    Ok(Inputs { outputs: outputs.cloned().collect(), inputs: sorter.inputs(roots) })
+}
+
+/// Sorts accesses into kinds of inputs, with absolute paths.
+struct Sorter<'a> {
+    ground: &'a Ground<'a>,
+    root: Option<&'a Path>,
+    runs_make: bool,
+    /// What was made or removed by the observed processes so far.
+    made: HashSet<&'a Path>,
+    files: BTreeSet<&'a Path>,
+    listings: BTreeSet<&'a Path>,
+    present: BTreeSet<&'a Path>,
+    absent: BTreeSet<&'a Path>,
+    links: BTreeSet<&'a Path>,
+    dependencies: BTreeSet<PathBuf>,
+    programs: BTreeSet<&'a [u8]>,
+    /// Where those programs are: their content is an input by their names.
+    found_by_name: HashSet<&'a Path>,
+    variables: BTreeSet<&'a [u8]>,
+    all_variables: bool,
+}
+
+impl<'a> Sorter<'a> {
+    fn new(observation: &'a Observation, ground: &'a Ground<'a>) -> Self {
+        let is_make = |access: &Access| match access {
+            Access::Executed(path) => variables::is_make(path),
+            Access::Searched { name, .. } => variables::is_make(Path::new(name)),
+            _ => false,
+        };
+        Self {
+            ground,
+            root: observation.root.as_deref(),
+            runs_make: observation.events.iter().any(is_make),
+            made: HashSet::new(),
+            files: BTreeSet::new(),
+            listings: BTreeSet::new(),
+            present: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            links: BTreeSet::new(),
+            dependencies: BTreeSet::new(),
+            programs: BTreeSet::new(),
+            found_by_name: HashSet::new(),
+            variables: BTreeSet::new(),
+            all_variables: false,
+        }
+    }
+
+    fn access(&mut self, access: &'a Access) -> Result<(), Uncacheable> {
+        match access {
+            Access::Wrote(path) | Access::Removed(path) => {
+                self.made.insert(path);
+            }
+            Access::Read(path) => self.read(path),
+            Access::Listed(path) => {
+                if !self.is_known(path) && !self.ground.is_searched(path) {
+                    self.listings.insert(path);
+                }
+            }
+            Access::Missing(path) => {
+                if !self.is_known(path) && !self.ground.is_probe_noise(path) {
+                    self.absent.insert(path);
+                }
+            }
+            Access::Found(path) => {
+                if !self.is_known(path) && !self.ground.is_probe_noise(path) {
+                    self.present.insert(path);
+                }
+            }
+            Access::LinkRead(path) => {
+                if !self.is_known(path) {
+                    self.links.insert(path);
+                }
+            }
+            Access::Variable { name, by } => self.variable(name, by.as_deref()),
+            Access::AllVariables(by) => self.all_variables(by),
+            Access::Searched { name, path, is_ours } => {
+                self.searched(name, path.as_deref(), *is_ours);
+            }
+            Access::Executed(path) => {
+                if !self.found_by_name.contains(path.as_path()) {
+                    self.read(path);
+                }
+            }
+            Access::Started(path) => {
+                if self.root != Some(path) {
+                    self.read(path);
+                }
+            }
+            Access::Loaded { library, by } => self.loaded(library, by.as_deref()),
+            // What the loader finds for a bare name is not known; it is part of the system that
+            // the program that asks for it belongs to.
+            Access::OpenedLibrary(path) if path.is_absolute() => self.read(path),
+            Access::OpenedLibrary(_) => {}
+            Access::Network(address) => return Err(Uncacheable::Network(address.clone())),
+            Access::LocalSocket(path) => {
+                if !is_harmless_socket(path) {
+                    return Err(Uncacheable::LocalSocket(path.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, path: &'a Path) {
+        if let Some(dependency) = self.ground.dependency(path) {
+            self.dependencies.insert(dependency);
+        } else if !self.is_known(path) {
+            self.files.insert(path);
+        }
+    }
+
+    /// Whether a path says nothing new: noise, covered by the toolchain, or made by the observed
+    /// processes.
+    fn is_known(&self, path: &Path) -> bool {
+        let place = flat(path);
+        self.ground.is_noise(&place)
+            || path.ancestors().any(|above| self.made.contains(above))
+            || place.ancestors().any(|above| self.made.contains(above))
+    }
+
+    fn variable(&mut self, name: &'a OsStr, by: Option<&Path>) {
+        let name = name.as_bytes();
+        let by_compiler = by.is_some_and(|by| self.ground.is_covered(by));
+        let is_noise = is_noise_variable(name)
+            || by_compiler && variables::is_compiler_noise(name)
+            || !self.runs_make && variables::is_make_noise(name);
+        if !is_noise {
+            self.variables.insert(name);
+        }
+    }
+
+    fn all_variables(&mut self, by: &Path) {
+        let is_trusted = self.ground.is_covered(by)
+            || variables::looks_up_by_name(by)
+            || self.ground.trusts_root && self.root == Some(by);
+        if !is_trusted && !self.is_known(by) {
+            self.all_variables = true;
+        }
+    }
+
+    fn searched(&mut self, name: &'a OsStr, path: Option<&'a Path>, is_ours: bool) {
+        match path {
+            // Found through a `PATH` of its own.
+            Some(path) if !is_ours => self.read(path),
+            Some(path) if self.is_known(path) => {}
+            _ => {
+                self.programs.insert(name.as_bytes());
+                self.found_by_name.extend(path);
+            }
+        }
+    }
+
+    fn loaded(&mut self, library: &'a Path, by: Option<&Path>) {
+        let by_compiler = by.is_some_and(|by| self.ground.is_covered(by));
+        if !by_compiler && !is_runtime(library) {
+            self.read(library);
+        }
+    }
+
+    fn inputs(self, roots: &Roots) -> Vec<Input> {
+        let below_others: HashSet<&Path> = self
+            .files
+            .iter()
+            .chain(&self.listings)
+            .chain(&self.present)
+            .flat_map(|path| path.ancestors().skip(1))
+            .chain(self.ground.named_directories())
+            .collect();
+        let implied = |path: &&Path| {
+            below_others.contains(path) || self.files.contains(path) || self.listings.contains(path)
+        };
+        let absent_above =
+            |path: &&Path| path.ancestors().skip(1).any(|above| self.absent.contains(above));
+        let named = |kind, name: RootedPath| Input { kind, name };
+        let rooted = |kind: InputKind, path: &Path| {
+            named(kind, roots.relativize(path.as_os_str().as_bytes()))
+        };
+        let bare = |kind: InputKind, name: &[u8]| {
+            named(kind, RootedPath { root: None, path: name.into() })
+        };
+        let mut inputs = BTreeSet::new();
+        inputs.extend(self.files.iter().map(|path| rooted(InputKind::File, path)));
+        inputs.extend(self.listings.iter().map(|path| rooted(InputKind::Listing, path)));
+        inputs.extend(self.links.iter().map(|path| rooted(InputKind::LinkTarget, path)));
+        let present = self.present.iter().filter(|path| !implied(path));
+        let absent = self.absent.iter().filter(|path| !absent_above(path));
+        inputs.extend(present.chain(absent).map(|path| rooted(InputKind::Presence, path)));
+        let kind = self.ground.dependency_kind;
+        inputs.extend(self.dependencies.iter().map(|path| rooted(kind, path)));
+        inputs.extend(self.programs.iter().map(|name| bare(InputKind::Program, name)));
+        inputs.extend(self.variables.iter().map(|name| bare(InputKind::Variable, name)));
+        if self.all_variables {
+            inputs.insert(bare(InputKind::AllVariables, b""));
+        }
+        inputs.into_iter().collect()
+    }
+}
+
+/// Libraries that every program of a system shares: the C library, the loader and what compilers
+/// add. How they behave is a contract; where a linker reads them, that is an input.
+fn is_runtime(library: &Path) -> bool {
+    const NAMES: [&[u8]; 13] = [
+        b"ld-linux",
+        b"ld-musl",
+        b"ld64",
+        b"libc.so",
+        b"libc.musl",
+        b"libdl.so",
+        b"libm.so",
+        b"libmvec.so",
+        b"libpthread.so",
+        b"librt.so",
+        b"libutil.so",
+        b"libgcc_s.so",
+        b"libstdc++.so",
+    ];
+    let name = library.file_name().unwrap_or_default().as_bytes();
+    NAMES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Sockets of the C library's name services and of the system's log, which answer questions about
+/// users and hosts alone.
+fn is_harmless_socket(path: &Path) -> bool {
+    const SOCKETS: [&str; 4] =
+        ["/var/run/nscd/socket", "/run/nscd/socket", "/dev/log", "/run/systemd/journal/socket"];
+    SOCKETS.iter().any(|socket| path == Path::new(socket))
+        || path.starts_with("/run/systemd/userdb")
+}

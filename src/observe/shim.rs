@@ -17,13 +17,15 @@
 #![no_std]
 #![allow(unsafe_code, reason = "this library consists of C functions and raw system calls")]
 
-#[path = "layout.rs"]
-#[allow(dead_code, reason = "the reader uses all of it")]
-mod layout;
 #[path = "shim/exec.rs"]
 mod exec;
 #[path = "shim/files.rs"]
 mod files;
+#[path = "shim/image.rs"]
+mod image;
+#[path = "layout.rs"]
+#[allow(dead_code, reason = "the reader uses all of it")]
+mod layout;
 #[path = "shim/log.rs"]
 mod log;
 #[path = "shim/lookups.rs"]

@@ -4,9 +4,7 @@ use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 
 use crate::files::{Path, failed, no_function, path};
-use crate::layout::{
-    EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, VARIABLE, WROTE,
-};
+use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, VARIABLE, WROTE};
 use crate::log;
 use crate::next::{Next, as_function, next};
 use crate::system::{self, AT_FDCWD, PATH_BYTES_MAX, bytes, number};

@@ -4,12 +4,12 @@ use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 
 use crate::layout::{FOUND, LISTED, MISSING, READ, REMOVED, WROTE};
+use crate::log;
 use crate::next::{Next, as_function, next};
 use crate::system::{
     self, AT_FDCWD, EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Node, PATH_BYTES_MAX,
     bytes, number,
 };
-use crate::log;
 
 pub(crate) type Path = *const c_char;
 type Stream = *mut c_void;
@@ -309,8 +309,10 @@ fn changed(result: c_int, removed: Option<(c_int, Path)>, made: Option<(c_int, P
     }
     // SAFETY: the kernel has read the paths.
     let texts = unsafe {
-        [removed.map(|(at, name)| (REMOVED, at, bytes(name))),
-            made.map(|(at, name)| (WROTE, at, bytes(name)))]
+        [
+            removed.map(|(at, name)| (REMOVED, at, bytes(name))),
+            made.map(|(at, name)| (WROTE, at, bytes(name))),
+        ]
     };
     for (kind, at, name) in texts.into_iter().flatten() {
         if result >= 0 {

@@ -1,6 +1,6 @@
 //! The writing side of the log (see `layout.rs`).
 
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::c_char;
 use core::ptr;
 use core::sync::atomic::{
     AtomicPtr, AtomicU8, AtomicU64,
@@ -30,6 +30,16 @@ static mut PRELOAD: [u8; PATH_BYTES_MAX] = [0; PATH_BYTES_MAX];
 static mut LOG: [u8; 256] = [0; 256];
 static PRELOAD_BYTES: AtomicU64 = AtomicU64::new(0);
 static LOG_NAME_BYTES: AtomicU64 = AtomicU64::new(0);
+
+static mut EXECUTABLE: [u8; PATH_BYTES_MAX] = [0; PATH_BYTES_MAX];
+static EXECUTABLE_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// The executable of this process; empty before the log is open.
+pub(crate) fn executable() -> &'static [u8] {
+    let length = EXECUTABLE_BYTES.load(Acquire) as usize;
+    // SAFETY: written once, before the length was published, and never again.
+    unsafe { core::slice::from_raw_parts((&raw const EXECUTABLE).cast(), length) }
+}
 
 /// This library's path and the log's value, as this process was given them.
 pub(crate) fn entries() -> Option<Entries> {
@@ -118,26 +128,20 @@ fn report_start(mapping: *mut u8) {
         system::end_with(owner);
     }
     let mut buffer = [0; PATH_BYTES_MAX];
-    let executable =
-        system::read_link(system::AT_FDCWD, c"/proc/self/exe".as_ptr(), &mut buffer);
-    append(mapping, STARTED, pid, &[executable.unwrap_or_default()]);
-    if let Some(iterate) = system::kache_dl_iterate_phdr {
-        // SAFETY: the callback has the type that the C library wants.
-        unsafe { iterate(report_library, ptr::null_mut()) };
+    let executable = system::read_link(system::AT_FDCWD, c"/proc/self/exe".as_ptr(), &mut buffer);
+    let executable = executable.unwrap_or_default();
+    // SAFETY: only the one that opened the log comes here; nobody reads before the length is
+    // published.
+    unsafe {
+        ptr::copy_nonoverlapping(
+            executable.as_ptr(),
+            (&raw mut EXECUTABLE).cast(),
+            executable.len(),
+        );
     }
-}
-
-extern "C" fn report_library(
-    library: *const system::next_types::LibraryInfo,
-    _size: usize,
-    _data: *mut c_void,
-) -> c_int {
-    // SAFETY: the C library passes a valid structure with a C string or null.
-    let name = unsafe { system::bytes((*library).name) };
-    if name.first() == Some(&b'/') {
-        text(LOADED, &[name]);
-    }
-    0
+    EXECUTABLE_BYTES.store(executable.len() as u64, Release);
+    append(mapping, STARTED, pid, &[executable]);
+    crate::image::remember(|library| text(LOADED, &[library, b"\0", executable]));
 }
 
 fn word(mapping: *mut u8, index: usize) -> &'static AtomicU64 {

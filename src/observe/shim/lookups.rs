@@ -1,7 +1,7 @@
 //! Environment variables, connections, libraries loaded while a process runs, and what cannot be
 //! followed.
 
-use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
+use core::ffi::{c_int, c_long, c_uint, c_void};
 
 use crate::files::{Path, no_function, opened};
 use crate::layout::{LOCAL_SOCKET, NETWORK, OPENED_LIBRARY, VARIABLE_READ};
@@ -20,29 +20,55 @@ next! {
 }
 
 /// Names that must be known before they are called.
-pub(crate) static COMMON: &[&Next] = &[&GETENV, &SECURE_GETENV, &CONNECT, &SENDTO, &SYSCALL, &DLOPEN];
+pub(crate) static COMMON: &[&Next] =
+    &[&GETENV, &SECURE_GETENV, &CONNECT, &SENDTO, &SYSCALL, &DLOPEN];
 
+type Lookup = unsafe extern "C" fn(Path) -> Path;
+
+/// Looks a variable up for the code at `caller`.
+fn look_up(next: &Next, name: Path, caller: usize) -> Path {
+    // SAFETY: a C string, as the function demands.
+    let text = unsafe { bytes(name) };
+    // What a process started with is known once the log is open.
+    if log::is_open() {
+        let initial = crate::image::is_initial(caller);
+        let by = if initial { log::executable() } else { b"" };
+        log::text(VARIABLE_READ, &[text, b"\0", by]);
+    }
+    match as_function!(next.known(), Lookup) {
+        // SAFETY: the caller's own argument.
+        Some(next) => unsafe { next(name) },
+        // SAFETY: the process's environment.
+        None => unsafe { system::find_variable(system::environment(), text) },
+    }
+}
+
+extern "C" fn get(name: Path, caller: usize) -> Path {
+    look_up(&GETENV, name, caller)
+}
+
+extern "C" fn get_secure(name: Path, caller: usize) -> Path {
+    look_up(&SECURE_GETENV, name, caller)
+}
+
+/// Definitions that pass on where they were called from.
 macro_rules! variable_family {
-    ($($name:ident $next:ident;)*) => {
-        $(#[unsafe(no_mangle)]
-        extern "C" fn $name(name: *const c_char) -> *const c_char {
-            // SAFETY: a C string, as the function demands.
-            let text = unsafe { bytes(name) };
-            log::text(VARIABLE_READ, &[text]);
-            match as_function!($next.known(), unsafe extern "C" fn(*const c_char) -> *const c_char) {
-                // SAFETY: the caller's own argument.
-                Some(next) => unsafe { next(name) },
-                // SAFETY: the process's environment.
-                None => unsafe { system::find_variable(system::environment(), text) },
-            }
+    ($($name:ident $handler:ident;)*) => {
+        $(#[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(name: Path) -> Path {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!("mov rsi, [rsp]", "jmp {handler}", handler = sym $handler);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!("mov x1, x30", "b {handler}", handler = sym $handler);
         })*
     };
 }
 
 variable_family! {
-    getenv GETENV;
-    secure_getenv SECURE_GETENV;
-    __secure_getenv SECURE_GETENV;
+    getenv get;
+    secure_getenv get_secure;
+    __secure_getenv get_secure;
 }
 
 /// Records where a socket address leads.
@@ -69,7 +95,8 @@ unsafe fn addressed(address: *const c_void, length: usize) {
     match family {
         AF_UNIX => {
             let abstract_name = rest.first() == Some(&0);
-            let end = rest.iter().skip(1).position(|byte| *byte == 0).map_or(rest.len(), |at| at + 1);
+            let end =
+                rest.iter().skip(1).position(|byte| *byte == 0).map_or(rest.len(), |at| at + 1);
             let name = if abstract_name { rest } else { rest.get(..end).unwrap_or(rest) };
             log::text(LOCAL_SOCKET, &[name]);
         }
@@ -313,8 +340,7 @@ unsafe extern "C" fn dlopen(name: Path, flags: c_int) -> *mut c_void {
     );
 }
 
-type SystemCall =
-    unsafe extern "C" fn(c_long, isize, isize, isize, isize, isize, isize) -> c_long;
+type SystemCall = unsafe extern "C" fn(c_long, isize, isize, isize, isize, isize, isize) -> c_long;
 
 /// System calls made through the C library's door, for those that have a definition here.
 #[unsafe(no_mangle)]
@@ -349,9 +375,7 @@ extern "C" fn syscall(
         _ => {}
     }
     match number {
-        number::OPENAT => {
-            opened(a as c_int, b as Path, c as c_int, || next() as c_int) as c_long
-        }
+        number::OPENAT => opened(a as c_int, b as Path, c as c_int, || next() as c_int) as c_long,
         number::OPENAT2 => {
             // SAFETY: the flags are the first field of the structure that the caller passes.
             let flags = if c == 0 { 0 } else { unsafe { *(c as *const u64) } };
@@ -368,18 +392,13 @@ extern "C" fn syscall(
             probes::probed_raw(a as c_int, b as Path, c as c_int, result as isize);
             result
         }
-        number::READLINKAT => {
-            probes::link_read(a as c_int, b as Path, next() as isize) as c_long
-        }
+        number::READLINKAT => probes::link_read(a as c_int, b as Path, next() as isize) as c_long,
         number::CONNECT => connect(a as c_int, b as *const c_void, c as c_uint) as c_long,
         number::EXECVE => exec::execve(a as Path, b as exec::List, c as exec::List) as c_long,
-        number::EXECVEAT => exec::execveat(
-            a as c_int,
-            b as Path,
-            c as exec::List,
-            d as exec::List,
-            e as c_int,
-        ) as c_long,
+        number::EXECVEAT => {
+            exec::execveat(a as c_int, b as Path, c as exec::List, d as exec::List, e as c_int)
+                as c_long
+        }
         _ => next(),
     }
 }

@@ -28,8 +28,17 @@ next! {
 
 /// Simple names, often used where a lookup would be dangerous.
 pub(crate) static COMMON: &[&Next] = &[
-    &STAT, &STAT64, &LSTAT, &LSTAT64, &FSTATAT, &FSTATAT64, &STATX, &ACCESS, &FACCESSAT,
-    &READLINK, &READLINKAT,
+    &STAT,
+    &STAT64,
+    &LSTAT,
+    &LSTAT64,
+    &FSTATAT,
+    &FSTATAT64,
+    &STATX,
+    &ACCESS,
+    &FACCESSAT,
+    &READLINK,
+    &READLINKAT,
 ];
 
 fn probed(directory: c_int, name: Path, result: c_int) -> c_int {

@@ -212,16 +212,14 @@ const STAT_MODE_WORD: usize = 4;
 /// What an open descriptor is.
 pub(crate) fn descriptor_node(descriptor: c_int) -> Option<Node> {
     let mut stat = [0_u32; STAT_WORDS];
-    let result =
-        call(number::FSTAT, [descriptor as isize, stat.as_mut_ptr() as isize, 0, 0, 0, 0]);
+    let result = call(number::FSTAT, [descriptor as isize, stat.as_mut_ptr() as isize, 0, 0, 0, 0]);
     if result < 0 { None } else { stat.get(STAT_MODE_WORD).map(|mode| node(*mode)) }
 }
 
 /// What a path leads to.
 pub(crate) fn path_node(directory: c_int, path: *const c_char) -> Option<Node> {
     let mut stat = [0_u32; STAT_WORDS];
-    let arguments =
-        [directory as isize, path as isize, stat.as_mut_ptr() as isize, 0, 0, 0];
+    let arguments = [directory as isize, path as isize, stat.as_mut_ptr() as isize, 0, 0, 0];
     if call(number::FSTATAT, arguments) < 0 {
         return None;
     }
@@ -314,6 +312,21 @@ pub(crate) mod next_types {
     pub(crate) struct LibraryInfo {
         pub(crate) address: usize,
         pub(crate) name: *const c_char,
+        pub(crate) segments: *const Segment,
+        pub(crate) segment_count: u16,
+    }
+
+    /// `Elf64_Phdr`.
+    #[repr(C)]
+    pub(crate) struct Segment {
+        pub(crate) kind: u32,
+        pub(crate) flags: u32,
+        pub(crate) offset: u64,
+        pub(crate) address: u64,
+        pub(crate) physical_address: u64,
+        pub(crate) file_bytes: u64,
+        pub(crate) memory_bytes: u64,
+        pub(crate) alignment: u64,
     }
 }
 

@@ -1,0 +1,222 @@
+//! The places around what was observed, as the rules need them.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use store_format::InputKind;
+
+use super::Observation;
+use crate::invocation::{Invocation, SearchKind};
+use crate::roots::Roots;
+
+/// What the rules need to know of a compilation. Paths are absolute.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub roots: &'a Roots,
+    pub sysroot: &'a Path,
+    pub cache_directory: &'a Path,
+    pub invocation: &'a Invocation,
+    pub working_directory: &'a Path,
+}
+
+/// What the rules need to know of a build script's run. Paths are absolute.
+#[derive(Debug)]
+pub struct ScriptContext<'a> {
+    pub roots: &'a Roots,
+    pub sysroot: &'a Path,
+    pub cache_directory: &'a Path,
+    pub out_dir: &'a Path,
+    pub working_directory: &'a Path,
+}
+
+/// Both kinds of context in the same terms.
+pub(super) struct Ground<'a> {
+    sysroot: &'a Path,
+    cache_directory: &'a Path,
+    working_directory: &'a Path,
+    temporary: &'a [PathBuf],
+    /// Receives outputs; direct probes there are noise.
+    out_dir: Option<PathBuf>,
+    /// Nothing was in `out_dir` before.
+    out_dir_was_empty: bool,
+    own_outputs: HashSet<PathBuf>,
+    incremental: Option<PathBuf>,
+    searched: Vec<PathBuf>,
+    crate_directories: Vec<PathBuf>,
+    externs: HashSet<PathBuf>,
+    pub(super) dependency_kind: InputKind,
+    pub(super) trusts_root: bool,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn of_compilation(observation: &'a Observation, context: &Context<'a>) -> Self {
+        let call = context.invocation;
+        let absolute = |path: &Path| flat(&context.working_directory.join(path)).into_owned();
+        let searches_crates = |kind: SearchKind| {
+            matches!(kind, SearchKind::Dependency | SearchKind::Crate | SearchKind::All)
+        };
+        let crate_directories = call.search_paths.iter().filter(|(kind, _)| searches_crates(*kind));
+        let externs = call.externs.iter().filter_map(|dependency| dependency.path.as_deref());
+        Self {
+            sysroot: context.sysroot,
+            cache_directory: context.cache_directory,
+            working_directory: context.working_directory,
+            temporary: &observation.temporary,
+            out_dir: call.out_dir.as_deref().map(absolute),
+            out_dir_was_empty: false,
+            own_outputs: call.outputs().files.iter().map(|path| absolute(path)).collect(),
+            incremental: call.incremental.as_deref().map(absolute),
+            searched: call.search_paths.iter().map(|(_, path)| absolute(path)).collect(),
+            crate_directories: crate_directories.map(|(_, path)| absolute(path)).collect(),
+            externs: externs.map(|path| absolute(path).with_extension("")).collect(),
+            dependency_kind: if call.links() {
+                InputKind::DependencyLibrary
+            } else {
+                InputKind::DependencyMetadata
+            },
+            trusts_root: true,
+        }
+    }
+
+    pub(super) fn of_script(observation: &'a Observation, context: &ScriptContext<'a>) -> Self {
+        Self {
+            sysroot: context.sysroot,
+            cache_directory: context.cache_directory,
+            working_directory: context.working_directory,
+            temporary: &observation.temporary,
+            out_dir: Some(flat(context.out_dir).into_owned()),
+            out_dir_was_empty: true,
+            own_outputs: HashSet::new(),
+            incremental: None,
+            searched: Vec::new(),
+            crate_directories: Vec::new(),
+            externs: HashSet::new(),
+            dependency_kind: InputKind::DependencyMetadata,
+            trusts_root: !observation.root_iterates_variables,
+        }
+    }
+
+    /// Whether nothing about this place is an input. `path` is flat.
+    pub(super) fn is_noise(&self, path: &Path) -> bool {
+        is_state_of_the_machine(path)
+            || self.is_covered(path)
+            || self.is_kaches_own(path)
+            || self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory))
+            || self.out_dir_was_empty
+                && self.out_dir.as_ref().is_some_and(|directory| path.starts_with(directory))
+    }
+
+    /// Whether the toolchain's digest says everything about this place.
+    pub(super) fn is_covered(&self, path: &Path) -> bool {
+        const LIBRARIES: [&[u8]; 5] =
+            [b"librustc", b"libstd-", b"libtest-", b"libLLVM", b"libclippy"];
+        let Ok(inside) = path.strip_prefix(self.sysroot) else { return false };
+        let names: Vec<&[u8]> =
+            inside.components().map(|component| component.as_os_str().as_bytes()).collect();
+        match names[..] {
+            [b"lib", b"rustlib", _, b"lib" | b"bin" | b"codegen-backends", ..]
+            | [b"bin", b"rustc" | b"clippy-driver"] => true,
+            [b"lib", library] => LIBRARIES.iter().any(|prefix| library.starts_with(prefix)),
+            _ => false,
+        }
+    }
+
+    fn is_kaches_own(&self, path: &Path) -> bool {
+        let Ok(inside) = path.strip_prefix(self.cache_directory) else { return false };
+        inside.starts_with("lib") || inside.components().count() < 2
+    }
+
+    /// Whether it does not matter that something is at this place or not.
+    pub(super) fn is_probe_noise(&self, path: &Path) -> bool {
+        let place = flat(path);
+        let parent = place.parent();
+        let is_out_dir = |directory: &Path| self.out_dir.as_deref() == Some(directory);
+        parent.is_some_and(|parent| {
+            is_out_dir(parent) || self.temporary.iter().any(|directory| parent == directory)
+        }) || self.temporary.iter().any(|directory| *directory == *place)
+            || self.own_outputs.contains(&*place)
+            || self.dependency(&place).is_some()
+    }
+
+    /// Whether the compiler looks for crates and libraries by name in this directory.
+    pub(super) fn is_searched(&self, path: &Path) -> bool {
+        let place = flat(path);
+        self.searched.iter().any(|directory| *directory == *place)
+            || self.out_dir.as_deref() == Some(&place)
+    }
+
+    /// The dependency that a file is a part of: its path without extension.
+    pub(super) fn dependency(&self, path: &Path) -> Option<PathBuf> {
+        let place = flat(path);
+        let extension = place.extension()?.as_bytes();
+        if !matches!(extension, b"rmeta" | b"rlib" | b"so" | b"dylib" | b"dll") {
+            return None;
+        }
+        let stem = place.with_extension("");
+        let is_library = place.file_name()?.as_bytes().starts_with(b"lib");
+        let in_directory = || {
+            let parent = place.parent();
+            self.crate_directories.iter().any(|directory| Some(directory.as_path()) == parent)
+        };
+        let is_dependency = self.externs.contains(&stem) || is_library && in_directory();
+        // A unit's own metadata may lie where it looks for those of others.
+        (is_dependency && !self.own_outputs.contains(&*place)).then_some(stem)
+    }
+
+    /// Whether a file that was made is an output.
+    pub(super) fn is_output(&self, path: &Path) -> bool {
+        let in_temporary = self.temporary.iter().any(|directory| path.starts_with(directory));
+        let in_out_dir = self.out_dir.as_ref().is_some_and(|directory| path.starts_with(directory));
+        let is_own = in_out_dir || self.own_outputs.contains(path);
+        let is_incremental =
+            self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory));
+        !is_incremental && !is_state_of_the_machine(path) && (is_own || !in_temporary)
+    }
+
+    /// Directories that exist because the call names them, and those above.
+    pub(super) fn named_directories(&self) -> impl Iterator<Item = &Path> {
+        let directories = [self.sysroot, self.working_directory, self.cache_directory];
+        let named = self.searched.iter().chain(&self.out_dir).map(PathBuf::as_path);
+        directories.into_iter().chain(named).flat_map(Path::ancestors)
+    }
+}
+
+/// Whether a place tells about this machine, or decides how text looks.
+fn is_state_of_the_machine(path: &Path) -> bool {
+    const TREES: [&str; 6] =
+        ["/proc", "/dev", "/sys", "/usr/lib/locale", "/usr/share/locale", "/run/nscd"];
+    const FILES: [&str; 9] = [
+        "/etc/ld.so.cache",
+        "/etc/ld.so.preload",
+        "/etc/ld.so.nohwcap",
+        "/etc/nsswitch.conf",
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/malloc.conf",
+        "/etc/selinux/config",
+        "/usr/share/locale/locale.alias",
+    ];
+    TREES.iter().any(|tree| path.starts_with(tree))
+        || FILES.iter().any(|file| path == Path::new(file))
+}
+
+/// A path with each `..` taken as the directory before it. Right unless that is a symbolic link,
+/// which is good enough to tell what kind of place it is.
+pub(super) fn flat(path: &Path) -> Cow<'_, Path> {
+    if !path.components().any(|component| component == Component::ParentDir) {
+        return Cow::Borrowed(path);
+    }
+    let mut flat = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                flat.pop();
+            }
+            other => flat.push(AsRef::<OsStr>::as_ref(&other)),
+        }
+    }
+    Cow::Owned(flat)
+}

@@ -1,0 +1,67 @@
+//! Programs by name: what the wrapper's own `PATH` leads to.
+//!
+//! Shells and compiler drivers search `PATH` themselves, directory by directory. Such probes come
+//! to one question, which program the name leads to, and that is how they are told: it means the
+//! same for another user and on another machine, and a program that is new on `PATH` shows.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::access::Access;
+use crate::fs::{self, FileKind};
+
+/// Where the C library searches without `PATH`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+pub(crate) struct SearchPath {
+    directories: Vec<PathBuf>,
+    /// What was found for each name, and in which of the directories.
+    known: HashMap<OsString, Option<(usize, PathBuf)>>,
+}
+
+impl SearchPath {
+    pub(crate) fn of_this_process() -> Self {
+        let list = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(DEFAULT_PATH));
+        let directories = std::env::split_paths(&list).filter(|path| path.is_absolute()).collect();
+        Self { directories, known: HashMap::new() }
+    }
+
+    /// The first executable of that name.
+    pub(crate) fn find(&mut self, name: &OsStr) -> Option<&Path> {
+        self.first(name).map(|(_, path)| path.as_path())
+    }
+
+    fn first(&mut self, name: &OsStr) -> Option<&(usize, PathBuf)> {
+        let directories = &self.directories;
+        let known = self.known.entry(name.to_owned()).or_insert_with(|| {
+            let candidates = directories.iter().map(|directory| directory.join(name));
+            candidates.enumerate().find(|(_, candidate)| is_executable(candidate))
+        });
+        known.as_ref()
+    }
+
+    /// What a probe was part of, if it was part of a search for a program: it found the first one
+    /// of its name, or nothing where a program would have come before that.
+    pub(crate) fn search_behind(&mut self, path: &Path, is_there: bool) -> Option<Access> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        // A name with an ending is more likely that of another kind of file.
+        if name.as_bytes().contains(&b'.') {
+            return None;
+        }
+        let place = self.directories.iter().position(|directory| directory == parent)?;
+        let first = self.first(name);
+        let is_search = match first {
+            Some((found, _)) if is_there => *found == place,
+            Some((found, _)) => *found > place,
+            None => !is_there,
+        };
+        let path = first.map(|(_, path)| path.clone());
+        is_search.then(|| Access::Searched { name: name.to_owned(), path, is_ours: true })
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.mode & 0o111 != 0)
+}

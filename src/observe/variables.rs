@@ -1,0 +1,239 @@
+//! Environment variables that cannot change an output, with the reasons; and the programs that
+//! hold the whole environment but look single variables up.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Names that are noise whoever looks them up.
+const NOISE: &[(&str, &[&str])] = &[
+    (
+        "replaced by the content of each program and library that was found through it",
+        &["PATH", "LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "LD_PRELOAD"],
+    ),
+    ("says how many jobs run at a time", &["CARGO_MAKEFLAGS", "NUM_JOBS", "CARGO_BUILD_JOBS"]),
+    (
+        "describes the terminal, or how text on it looks",
+        &[
+            "TERM",
+            "COLORTERM",
+            "COLUMNS",
+            "LINES",
+            "NO_COLOR",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+            "FORCE_COLOR",
+            "TERM_PROGRAM",
+            "TERM_PROGRAM_VERSION",
+            "TERM_SESSION_ID",
+            "LS_COLORS",
+            "TERMCAP",
+            "TERMINFO",
+            "WINDOWID",
+            "VTE_VERSION",
+            "TMUX",
+            "TMUX_PANE",
+            "STY",
+            "CARGO_TERM_COLOR",
+            "CARGO_TERM_PROGRESS_WHEN",
+            "CARGO_TERM_PROGRESS_WIDTH",
+            "CARGO_TERM_VERBOSE",
+            "CARGO_TERM_QUIET",
+            "CARGO_TERM_HYPERLINKS",
+            "CARGO_TERM_UNICODE",
+            "GCC_COLORS",
+        ],
+    ),
+    (
+        "says what is logged, or what a crash shows",
+        &[
+            "RUST_LOG",
+            "RUST_LOG_STYLE",
+            "RUST_BACKTRACE",
+            "RUST_LIB_BACKTRACE",
+            "CARGO_LOG",
+            "RUSTC_LOG",
+            "RUSTC_LOG_COLOR",
+        ],
+    ),
+    (
+        "says where temporary files go; what is left of them has a path, which is an input",
+        &["TMPDIR", "TMP", "TEMP", "TEMPDIR"],
+    ),
+    (
+        "names how the compiler is called, not what it does; the programs that run are inputs",
+        &["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER", "RUST_RECURSION_COUNT"],
+    ),
+    (
+        "identifies a login session or a shell",
+        &[
+            "_",
+            "SHLVL",
+            "OLDPWD",
+            "PWD",
+            "DISPLAY",
+            "WAYLAND_DISPLAY",
+            "XAUTHORITY",
+            "SSH_AUTH_SOCK",
+            "SSH_AGENT_PID",
+            "SSH_CLIENT",
+            "SSH_CONNECTION",
+            "SSH_TTY",
+            "XDG_SESSION_ID",
+            "XDG_SESSION_TYPE",
+            "XDG_SESSION_CLASS",
+            "XDG_SEAT",
+            "XDG_VTNR",
+            "XDG_RUNTIME_DIR",
+            "DBUS_SESSION_BUS_ADDRESS",
+            "INVOCATION_ID",
+            "JOURNAL_STREAM",
+            "MAIL",
+            "HISTFILE",
+            "HISTSIZE",
+            "PS1",
+            "PROMPT_COMMAND",
+        ],
+    ),
+];
+
+/// Beginnings of names that are noise whoever looks them up: kache's own.
+const NOISE_PREFIXES: &[&str] = &["KACHE_"];
+
+/// Names that are noise where the compiler itself, the linker that comes with it, or the library
+/// that they share looks them up.
+const COMPILER_NOISE: &[(&str, &[&str])] = &[
+    ("keeps the system from showing a dialog after a crash", &["CI"]),
+    ("tunes the allocator", &["MALLOC_CONF", "_RJEM_MALLOC_CONF"]),
+    ("bounds the stack: the compiler succeeds with the same output, or fails", &["RUST_MIN_STACK"]),
+    (
+        "says what is logged, or what a crash shows",
+        &[
+            "RUSTC_LOG_ENTRY_EXIT",
+            "RUSTC_LOG_THREAD_IDS",
+            "RUSTC_LOG_BACKTRACE",
+            "RUSTC_LOG_WRAPTREE",
+            "RUSTC_LOG_LINES",
+            "RUSTC_LOG_FORMAT_JSON",
+            "RUSTC_LOG_OUTPUT_TARGET",
+            "RUSTC_CTFE_BACKTRACE",
+            "RUSTC_ICE",
+        ],
+    ),
+];
+
+/// The jobserver, and options for make: noise unless make runs.
+const MAKE_NOISE: &[&str] = &["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS"];
+
+/// Programs that hold the environment to pass it on, and look single variables up by name. The
+/// sources of all of them read it in no other way.
+const BY_NAME: &[&str] = &[
+    // Compiler drivers, and what they run. The drivers pass the environment to their parts.
+    "cc",
+    "c++",
+    "cpp",
+    "gcc",
+    "g++",
+    "clang",
+    "clang++",
+    "cc1",
+    "cc1plus",
+    "collect2",
+    "lto-wrapper",
+    "lto1",
+    "as",
+    // Linkers: they take the variable in for their plugins and for child processes.
+    "ld",
+    "ld.bfd",
+    "ld.gold",
+    "ld.lld",
+    "lld",
+    "rust-lld",
+    "wasm-ld",
+    "mold",
+    "wild",
+    "gold",
+    // Archives and object files.
+    "ar",
+    "ranlib",
+    "nm",
+    "strip",
+    "objcopy",
+    "objdump",
+    "llvm-ar",
+    "llvm-ranlib",
+    // The proxy in front of the toolchain: it runs the compiler with the same environment.
+    "rustup",
+];
+
+fn is_in(table: &[(&str, &[&str])], name: &[u8]) -> bool {
+    table.iter().any(|(_, names)| names.iter().any(|noise| noise.as_bytes() == name))
+}
+
+/// Whether a variable cannot change an output, whoever looks it up.
+pub fn is_noise_variable(name: &[u8]) -> bool {
+    is_in(NOISE, name) || NOISE_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+/// Whether a variable that the compiler itself looks up cannot change an output.
+pub(super) fn is_compiler_noise(name: &[u8]) -> bool {
+    is_in(COMPILER_NOISE, name)
+}
+
+/// Whether a variable cannot change an output where make does not run.
+pub(super) fn is_make_noise(name: &[u8]) -> bool {
+    MAKE_NOISE.iter().any(|noise| noise.as_bytes() == name)
+}
+
+/// Whether an executable is a kind of make.
+pub(super) fn is_make(path: &Path) -> bool {
+    matches!(bare_name(path), b"make" | b"gmake" | b"mingw32-make")
+}
+
+/// Whether an executable is known to look variables up by name alone.
+pub(super) fn looks_up_by_name(executable: &Path) -> bool {
+    let name = bare_name(executable);
+    BY_NAME.iter().any(|known| known.as_bytes() == name)
+}
+
+/// A program's name without the target in front and the version behind.
+fn bare_name(path: &Path) -> &[u8] {
+    let name = path.file_name().map_or(&b""[..], OsStr::as_bytes);
+    let is_version = |part: &[u8]| {
+        !part.is_empty() && part.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+    };
+    let version = name.iter().rposition(|byte| *byte == b'-');
+    let name = match version {
+        Some(at) if is_version(&name[at + 1..]) => &name[..at],
+        _ => name,
+    };
+    // `llvm-ar` and `rust-lld` are names, not targets.
+    let is_whole = BY_NAME.iter().any(|known| known.as_bytes() == name);
+    match name.iter().rposition(|byte| *byte == b'-') {
+        Some(at) if !is_whole => &name[at + 1..],
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_known_with_target_and_version() {
+        for name in ["cc", "x86_64-linux-gnu-gcc-12", "clang-14", "g++", "x86_64-linux-gnu-ld.bfd"]
+        {
+            assert!(looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
+        }
+        for name in ["sh", "python3", "clang-format", "not-cc-wrapper", "", "-"] {
+            assert!(!looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_noise_as_a_whole() {
+        assert!(is_noise_variable(b"PATH") && is_noise_variable(b"KACHE_LOG"));
+        assert!(!is_noise_variable(b"PATHS") && !is_noise_variable(b"XKACHE_LOG"));
+        assert!(!is_noise_variable(b"CI") && is_compiler_noise(b"CI"));
+    }
+}
