@@ -4,7 +4,7 @@
 //! Variables that a compilation reads are inputs and are valued where inputs are.
 //! An empty value means the same as an absent variable.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The configuration file to use in place of any that would be found.
@@ -57,6 +57,11 @@ pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// The shell's idea of its working directory, which Cargo leaves alone.
 pub const PWD: &str = "PWD";
+
+/// Whether a variable is one of kache.
+pub fn is_own(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"KACHE_")
+}
 
 /// The value of a variable, unless it is absent or empty.
 pub fn value(name: &str) -> Option<OsString> {

@@ -105,7 +105,7 @@ impl Builder {
             .current_dir(workspace)
             .stdin(Stdio::null());
         for (variable, _) in std::env::vars_os() {
-            if variable.as_encoded_bytes().starts_with(b"KACHE_") {
+            if env::is_own(&variable) {
                 command.env_remove(variable);
             }
         }

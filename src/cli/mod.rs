@@ -11,6 +11,7 @@ mod human;
 mod inventory;
 mod list;
 mod output;
+mod purge;
 mod stats;
 mod summary;
 
@@ -54,6 +55,8 @@ enum Command {
     Stats(stats::Options),
     /// List what the store holds.
     List(list::Options),
+    /// Remove results from the store.
+    Purge(purge::Options),
     /// Read and change the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -126,6 +129,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Demo(options) => demo::run(&options, console),
         Command::Stats(options) => stats::run(&options, console),
         Command::List(options) => list::run(&options, console),
+        Command::Purge(options) => purge::run(&options, console),
         Command::Config(command) => config::run(command, console),
         Command::Completions { shell } => completions::run(shell, console),
     }
