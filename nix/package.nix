@@ -18,6 +18,7 @@ rustPlatform.buildRustPackage {
     fileset = lib.fileset.unions [
       ../Cargo.lock
       ../Cargo.toml
+      ../benches # Cargo looks for the ones that the manifest names
       ../build.rs
       ../src
       ../store-format

@@ -328,12 +328,15 @@ fn the_package_has_every_file_that_its_build_reads() {
         let status = Command::new("cp").arg("-r").arg(source).arg(copy.path()).status();
         assert!(status.unwrap().success());
     }
-    let metadata = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--no-deps", "--format-version=1", "--manifest-path"])
-        .arg(copy.path().join("Cargo.toml"))
+    // To compile the smallest package, Cargo checks the targets of all.
+    let check = Command::new(env!("CARGO"))
+        .args(["check", "--offline", "--locked", "--package", "store-format"])
+        .current_dir(copy.path())
+        .env_remove("RUSTC_WRAPPER")
+        .env("CARGO_TARGET_DIR", copy.path().join("target"))
         .output()
         .unwrap();
-    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
     for source in &sources {
         for file in rust_files(source) {
             for included in included_files(&file) {
