@@ -61,7 +61,7 @@ impl ToolchainRecord {
         }
         let digest = reader.digest()?;
         let sysroot = reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec();
-        let supports_scope = reader.u8()? != 0;
+        let supports_scope = crate::result::decode_bool(reader.u8()?)?;
         let count = reader.count(TOOLCHAIN_FILES_MAX, FILE_BYTES_MIN)?;
         let mut files = Vec::with_capacity(count);
         for _ in 0..count {

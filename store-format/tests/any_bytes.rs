@@ -1,0 +1,132 @@
+//! Any bytes are a value or an error; any value survives its encoding.
+
+use proptest::prelude::*;
+use store_format::frame::{FRAME_HEAD_WORDS, FrameHead};
+use store_format::header::{HEADER_FIXED_WORDS, IndexHeader, MemoHeader};
+use store_format::memo::MemoEntry;
+use store_format::snapshot::Snapshot;
+use store_format::wire::{Reader, Writer};
+use store_format::{
+    Event, Events, Input, InputKind, Kind, Manifest, ManifestList, ResultRecord, Root, RootedPath,
+    ToolchainRecord, checksum,
+};
+
+fn names() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..24),
+        "(src|target/debug/deps)/lib[a-c]{1,3}(-[0-9a-f]{16})?".prop_map(String::into_bytes),
+    ]
+}
+
+fn inputs() -> impl Strategy<Value = Input> {
+    let kinds = prop::sample::select(&InputKind::ALL[..]);
+    let roots = prop::option::of(prop::sample::select(&Root::ALL[..]));
+    (kinds, roots, names())
+        .prop_map(|(kind, root, path)| Input { kind, name: RootedPath { root, path } })
+}
+
+fn edited(mut bytes: Vec<u8>, edits: &[(prop::sample::Index, u8)]) -> Vec<u8> {
+    for (place, value) in edits {
+        let place = place.index(bytes.len());
+        bytes[place] = *value;
+    }
+    bytes
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    std::fs::read(path).expect("a golden file")
+}
+
+/// Decodes as everything there is. What decodes survives another round.
+fn decode_all(bytes: &[u8]) {
+    if let Ok(value) = Manifest::decode(bytes) {
+        assert_eq!(Manifest::decode(&value.encode()), Ok(value));
+    }
+    if let Ok(value) = ManifestList::decode(bytes) {
+        assert_eq!(ManifestList::decode(&value.encode()), Ok(value));
+    }
+    if let Ok(value) = ResultRecord::decode(bytes) {
+        assert_eq!(value.encode(), bytes);
+    }
+    if let Ok(value) = ToolchainRecord::decode(bytes) {
+        assert_eq!(value.encode(), bytes);
+    }
+    if let Ok(value) = Snapshot::decode(bytes) {
+        assert_eq!(value.encode(), bytes);
+    }
+    let mut events = Events::new(bytes);
+    let lengths: usize = events.by_ref().map(|event| event.encode_frame().len()).sum();
+    assert_eq!(lengths + events.skipped_bytes(), events.position());
+}
+
+/// An event's frame with the checksum set right.
+fn sealed(mut payload: Vec<u8>) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.raw(&store_format::EVENT_MAGIC);
+    writer.u32(u32::try_from(payload.len()).expect("short"));
+    writer.u64(checksum(&payload));
+    writer.raw(&std::mem::take(&mut payload));
+    writer.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_manifest_of_any_inputs_survives(inputs in prop::collection::vec(inputs(), 0..60)) {
+        let mut sorted = inputs.clone();
+        sorted.sort();
+        sorted.dedup();
+        let read = Manifest::decode(&Manifest { inputs }.encode());
+        prop_assert_eq!(read, Ok(Manifest { inputs: sorted }));
+    }
+
+    #[test]
+    fn any_bytes_are_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        decode_all(&bytes);
+        decode_all(&[&[1], &bytes[..]].concat());
+    }
+
+    #[test]
+    fn edited_values_are_values_or_errors(
+        name in prop::sample::select(&["manifest", "manifests", "result", "toolchain", "snapshot", "event"][..]),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        decode_all(&edited(golden(name), &edits));
+        let payload = golden("event").split_off(16);
+        let frame = sealed(edited(payload, &edits));
+        if let Ok(event) = Event::decode_frame(&mut Reader::new(&frame)) {
+            prop_assert_eq!(event.encode_frame(), frame);
+        }
+    }
+
+    #[test]
+    fn any_words_are_a_head_or_an_error(words in any::<[u64; FRAME_HEAD_WORDS]>(), kind in any::<u8>()) {
+        let mut words = words;
+        if let Ok(head) = FrameHead::decode(&words) {
+            prop_assert_eq!(head.encode(), words);
+        }
+        words[0] = 0xCA_C4_E5 << 40 | u64::from(kind) << 32 | words[0] & 0xff_ffff;
+        match FrameHead::decode(&words) {
+            Ok(head) => prop_assert_eq!(head.encode(), words),
+            Err(_) => prop_assert!(Kind::from_number(kind).is_none()),
+        }
+        let entry = [words[0], words[1], words[2], words[3], words[4], words[5], 0, 0];
+        prop_assert_eq!(MemoEntry::decode(&entry), None);
+        let fixed: [u64; HEADER_FIXED_WORDS] = words;
+        prop_assert!(IndexHeader::decode(&fixed).is_err() && MemoHeader::decode(&fixed).is_err());
+    }
+
+    #[test]
+    fn numbers_survive(unsigned in any::<u64>(), signed in any::<i64>(), shift in 0..64_u32) {
+        let mut writer = Writer::new();
+        writer.varint(unsigned >> shift);
+        writer.signed(signed >> shift);
+        let bytes = writer.finish();
+        let mut reader = Reader::new(&bytes);
+        prop_assert_eq!(reader.varint(), Ok(unsigned >> shift));
+        prop_assert_eq!(reader.signed(), Ok(signed >> shift));
+        prop_assert_eq!(reader.end(), Ok(()));
+    }
+}
