@@ -72,3 +72,8 @@ pub fn value(name: &str) -> Option<OsString> {
 pub fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| home.is_absolute())
 }
+
+/// The working directory; empty if it is gone.
+pub fn current_directory() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}

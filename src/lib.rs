@@ -1,14 +1,30 @@
 //! kache: a zero-copy, content-addressed build cache for Rust. See `ARCHITECTURE.md`.
 
+pub mod account;
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod env;
 pub mod events;
+pub mod explain;
 pub mod fs;
+pub mod glob;
 pub mod index;
+pub mod inputs;
 pub mod invocation;
+pub mod key;
+pub mod launcher;
 pub mod log;
 pub mod memo;
 pub mod observe;
+pub mod outcome;
+pub mod process;
+pub mod publish;
+pub mod replay;
 pub mod roots;
+pub mod script;
+pub mod seen;
+pub mod session;
+pub mod store;
+pub mod toolchain;
 pub mod wrap;

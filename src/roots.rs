@@ -121,6 +121,42 @@ impl Roots {
         roots
     }
 
+    /// The roots of a build script's run in `working_directory`.
+    ///
+    /// The checkout is the nearest directory upward that is a repository, else that has a lockfile;
+    /// the build directory is the one that holds `build`, whose parts belong to single packages.
+    pub fn of_script(
+        out_dir: &Path,
+        working_directory: &Path,
+        variable: impl Fn(&str) -> Option<OsString>,
+        exists: impl Fn(&Path) -> bool,
+    ) -> Self {
+        let mut roots = Self {
+            working_directory: working_directory.as_os_str().as_bytes().to_vec(),
+            ..Self::default()
+        };
+        let holder = |name: &str| {
+            working_directory.ancestors().find(|directory| exists(&directory.join(name)))
+        };
+        let checkout = holder(".git").or_else(|| holder("Cargo.lock")).unwrap_or(working_directory);
+        let build = out_dir
+            .ancestors()
+            .find(|directory| directory.file_name().is_some_and(|name| name == "build"))
+            .and_then(Path::parent);
+        let home = variable("HOME").map(PathBuf::from);
+        let cargo_home = variable("CARGO_HOME").map(PathBuf::from);
+        let cargo_home = cargo_home.or_else(|| Some(home.as_ref()?.join(".cargo")));
+        roots.set(Root::Workspace, checkout);
+        roots.set(Root::Package, working_directory);
+        roots.set(Root::Build, build.unwrap_or(out_dir));
+        for (root, path) in [(Root::CargoHome, cargo_home), (Root::Home, home)] {
+            if let Some(path) = path {
+                roots.set(root, &path);
+            }
+        }
+        roots
+    }
+
     /// Places a root. A path that is relative, `/`, already another root's, or of characters
     /// that texts write in different ways, is left out: it stays literal wherever it appears.
     pub fn set(&mut self, root: Root, path: &Path) {
@@ -172,16 +208,46 @@ impl Roots {
             joined = [&self.working_directory[..], path].join(&b'/');
             &joined
         };
-        for place in &self.places {
-            match path.strip_prefix(&place.path[..]) {
-                Some([]) => return RootedPath { root: Some(place.root), path: Vec::new() },
-                Some([b'/', rest @ ..]) => {
-                    return RootedPath { root: Some(place.root), path: rest.to_vec() };
-                }
-                _ => {}
+        let home = self.bytes(Root::Home, Form::Plain).map_or(0, components);
+        for place in self.places.iter().filter(|place| place.root != Root::Home) {
+            if let Some(rest) = below(path, &place.path) {
+                return RootedPath { root: Some(place.root), path: rest.to_vec() };
             }
         }
-        RootedPath { root: None, path: path.to_vec() }
+        if let Some(near) = self.beside(path, home) {
+            return near;
+        }
+        match self.bytes(Root::Home, Form::Plain).and_then(|home| below(path, home)) {
+            Some(rest) => RootedPath { root: Some(Root::Home), path: rest.to_vec() },
+            None => RootedPath { root: None, path: path.to_vec() },
+        }
+    }
+
+    /// A path above or beside a root that belongs to the checkout, named by way of `..`: whoever
+    /// found it by going up finds another file in another checkout. Home's own files, and those
+    /// that share nothing but `/` with a root, are named from there.
+    fn beside(&self, path: &[u8], home_components: usize) -> Option<RootedPath> {
+        let shared = |place: &&Place| {
+            let pairs = parts(path).zip(parts(&place.path));
+            pairs.take_while(|(ours, theirs)| ours == theirs).count()
+        };
+        let of_checkout =
+            |place: &&Place| matches!(place.root, Root::Workspace | Root::Package | Root::Build);
+        let place = self.places.iter().filter(of_checkout).max_by_key(shared)?;
+        let common = shared(&place);
+        let in_home = self
+            .bytes(Root::Home, Form::Plain)
+            .is_some_and(|home| below(&place.path, home).is_some());
+        if common == 0 || in_home && common <= home_components {
+            return None;
+        }
+        let mut name = b"../".repeat(components(&place.path) - common);
+        for part in parts(path).skip(common) {
+            name.extend_from_slice(part);
+            name.push(b'/');
+        }
+        name.pop();
+        Some(RootedPath { root: Some(place.root), path: name })
     }
 
     /// The path that a name stands for here; `None` if its root is unknown.
@@ -394,6 +460,24 @@ fn marked(tag: u8) -> Option<(Root, Form)> {
     let forms = [Form::Plain, Form::Makefile];
     let mut all = ROOTS.into_iter().flat_map(|root| forms.map(|form| (root, form)));
     all.find(|&(root, form)| marker(root, form)[1] == tag)
+}
+
+/// What of `path` is below `root`; empty for the root itself.
+fn below<'a>(path: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
+    match path.strip_prefix(root)? {
+        [] => Some(&[]),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// The components of an absolute path.
+fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty())
+}
+
+fn components(path: &[u8]) -> usize {
+    parts(path).count()
 }
 
 /// Whether a byte belongs to the same path component as the one before it.

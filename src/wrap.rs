@@ -1,10 +1,45 @@
-//! One call in place of the compiler.
+//! One invocation of the compiler, from its arguments to its end.
+//!
+//! arguments → unit key → manifests → value of each input → action key → result → restore → replay;
+//! or the compiler, observed, and what came out of it stored. Whatever goes wrong in kache, the
+//! compiler runs, and its streams and its exit status are what Cargo sees.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::{Command, exit};
+use std::process::{Command, ExitStatus, exit};
+
+use store_format::Root;
+
+use crate::account::{Account, kind_of};
+use crate::compile;
+use crate::config::Config;
+use crate::env;
+use crate::explain;
+use crate::fs;
+use crate::invocation::{CrateType, Invocation, Parsed, parse};
+use crate::key::{Component, UnitComponents};
+use crate::launcher::Launcher;
+use crate::observe::{self, Observer};
+use crate::outcome::Reason;
+use crate::process::end_like;
+use crate::publish;
+use crate::roots::Roots;
+use crate::seen;
+use crate::session::{Session, Turn};
+use crate::store::Store;
+use crate::store::restore::Tree;
+use crate::toolchain::{Toolchain, identify};
+
+/// A compilation that can be cached.
+#[derive(Debug)]
+pub struct Compilation {
+    pub invocation: Invocation,
+    pub toolchain: Toolchain,
+    pub session: Session,
+}
 
 /// Whether the first argument is a compiler and not a command of kache: a path, or the bare name of
 /// a driver. No command contains a slash or ends like a driver.
@@ -18,10 +53,234 @@ pub fn is_compiler(argument: &OsStr) -> bool {
             || name.ends_with(b"-driver"))
 }
 
-/// Runs the compiler that the arguments name.
+/// Runs the compiler call `arguments` (the compiler first) and ends as it ends.
 pub fn main(arguments: &[OsString]) -> ! {
-    let Some((compiler, rest)) = arguments.split_first() else { exit(2) };
-    let error = Command::new(compiler).args(rest).exec();
-    crate::log::error!("cannot run {}: {error}", compiler.display());
+    std::panic::set_hook(Box::new(|panic| crate::log::error!("{panic}")));
+    let account = Account::begin();
+    match catch_unwind(AssertUnwindSafe(|| prepare(arguments, account))) {
+        Ok(Ok(compilation)) => compilation.run(arguments),
+        Ok(Err(reason)) => {
+            crate::log::info!("passed through: {reason}");
+            exec(arguments)
+        }
+        Err(_) => exec(arguments),
+    }
+}
+
+/// Everything up to the unit key. What cannot be cached is reported here, and its reason returned.
+fn prepare(arguments: &[OsString], mut account: Account) -> Result<Compilation, Reason> {
+    let (config, _) = Config::load();
+    if config.disabled {
+        return Err(Reason::NotCached("disabled".into()));
+    }
+    if observe::is_observed() {
+        // The build script that runs this compiler is being watched, and must be watched whole.
+        return Err(Reason::NotCached("part of an observed build script".into()));
+    }
+    match identified(&config, arguments, &mut account) {
+        Ok((store, invocation, toolchain)) => {
+            Ok(Compilation::new(config, store, invocation, toolchain, account))
+        }
+        Err(reason) => {
+            account.passed(&config.cache_dir, &reason.to_string());
+            Err(reason)
+        }
+    }
+}
+
+fn identified(
+    config: &Config,
+    arguments: &[OsString],
+    account: &mut Account,
+) -> Result<(Store, Invocation, Toolchain), Reason> {
+    let refuse = |error: &dyn std::fmt::Display| Reason::NotCached(error.to_string());
+    let invocation = match parse(arguments, |path| fs::read(Path::new(path)).ok()) {
+        Parsed::Compile(invocation) => *invocation,
+        Parsed::Pass(reason) => return Err(refuse(&reason)),
+    };
+    account.describe(&invocation);
+    if let Some(reason) = excluded(config, &invocation) {
+        return Err(Reason::NotCached(reason));
+    }
+    let store = Store::open(&config.cache_dir).map_err(|error| refuse(&error))?;
+    let toolchain = identify(
+        &store,
+        &invocation.program,
+        invocation.sysroot.as_deref(),
+        invocation.target.as_deref(),
+    )
+    .map_err(|error| refuse(&error))?;
+    Ok((store, invocation, toolchain))
+}
+
+/// Why the configuration keeps this compilation out of the cache, if it does.
+fn excluded(config: &Config, invocation: &Invocation) -> Option<String> {
+    if config.bypass_crates.contains(&invocation.crate_name) {
+        return Some("bypassed by bypass_crates".into());
+    }
+    if !config.cache_executables
+        && invocation.crate_types.contains(&CrateType::Bin)
+        && kind_of(invocation) != "build-script"
+        && invocation.links()
+    {
+        return Some("cache_executables is off".into());
+    }
+    if config.exclude.is_empty() {
+        return None;
+    }
+    let source = env::current_directory().join(&invocation.source);
+    let excludes = |glob: &&String| crate::glob::matches(glob, source.as_os_str().as_bytes());
+    config.exclude.iter().find(excludes).map(|glob| format!("excluded by {glob:?}"))
+}
+
+/// Variables that decide what the compiler accepts. The observer sees them read; a compilation that
+/// could not be observed must know them as well.
+const ALWAYS_READ: [&str; 2] = ["RUSTC_BOOTSTRAP", "SOURCE_DATE_EPOCH"];
+
+/// The components of the unit key, in the order of the table in `key.rs`.
+fn components(
+    config: &Config,
+    invocation: &Invocation,
+    roots: &Roots,
+    toolchain: &Toolchain,
+) -> UnitComponents {
+    let mut components = UnitComponents::common(config);
+    components.add(Component::Toolchain, toolchain.digest.0.to_vec());
+    for part in invocation.normalized(roots) {
+        components.add_named(Component::Argument, part.name, part.value);
+    }
+    for name in ALWAYS_READ {
+        let value = std::env::var_os(name).unwrap_or_default();
+        components.add_named(Component::Variable, name.to_owned(), value.into_encoded_bytes());
+    }
+    if invocation.depends_on_host_cpu() {
+        components.add(Component::HostCpu, crate::process::host_cpu());
+    }
+    components
+}
+
+impl Compilation {
+    fn new(
+        config: Config,
+        store: Store,
+        invocation: Invocation,
+        toolchain: Toolchain,
+        mut account: Account,
+    ) -> Self {
+        let working_directory = env::current_directory();
+        let mut roots =
+            Roots::derive(&invocation, &working_directory, |name| std::env::var_os(name));
+        roots.set(Root::Sysroot, &toolchain.sysroot);
+        let components = components(&config, &invocation, &roots, &toolchain);
+        let unit = components.key();
+        account.keyed(unit, &working_directory);
+        let session = Session {
+            tree: Tree {
+                launcher: Launcher::of(&invocation),
+                ..Tree::new(invocation.output_directory())
+            },
+            certain: seen::certain(&invocation, &roots),
+            name: explain::compilation_name(&invocation),
+            config,
+            store,
+            working_directory,
+            roots,
+            components,
+            unit,
+            account,
+        };
+        Self { invocation, toolchain, session }
+    }
+
+    fn run(mut self, arguments: &[OsString]) -> ! {
+        match self.session.seek() {
+            Turn::Act(reason, claimed) => {
+                let status = self.compile(reason, arguments);
+                drop(claimed);
+                end_like(status)
+            }
+            Turn::GiveUp => exec(arguments),
+        }
+    }
+
+    /// Runs the compiler under the observer, and stores what came out of it.
+    fn compile(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
+        let observer = Observer::prepare(&self.session.store.directory);
+        let mut command = self.command(arguments);
+        if let Ok(observer) = &observer {
+            observer.attach(&mut command);
+        }
+        self.unlink_shared_outputs();
+        let started_ns = fs::file_clock_ns();
+        let unmap = |line: &[u8]| self.session.roots.unmap(line);
+        let Ok(compiled) = compile::run(command, &unmap) else { exec(arguments) };
+        let status = compiled.status;
+        let observation = observer.map(Observer::finish).map_err(|error| error.to_string());
+        let launched = self.make_way_for_launcher(status);
+        let stored = catch_unwind(AssertUnwindSafe(|| {
+            self.session.account.compiled(&compiled);
+            let seen = publish::worth_keeping(&compiled)
+                .and_then(|()| seen::of_compilation(self, observation));
+            let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
+            self.session.account.missed(&self.session.store, &reason);
+        }));
+        if stored.is_err() {
+            crate::log::error!("{}: not stored", self.invocation.crate_name);
+        }
+        if let Some(launcher) = launched
+            && let Err(error) = launcher.install()
+        {
+            crate::log::error!("{error}");
+            // Without it the executable itself belongs there, as the compiler left it.
+            drop(launcher.give_way());
+        }
+        status
+    }
+
+    /// Moves a fresh build script beside its launcher's place. Should that fail, it stays where
+    /// Cargo expects it, and its runs are not cached.
+    fn make_way_for_launcher(&mut self, status: ExitStatus) -> Option<Launcher> {
+        let launcher = self.session.tree.launcher.take().filter(|_| status.success())?;
+        if let Err(error) = launcher.make_way() {
+            crate::log::warn!("{error}");
+            return None;
+        }
+        self.session.tree.launcher = Some(launcher.clone());
+        Some(launcher)
+    }
+
+    /// The compiler's command line: as given, with the roots remapped.
+    fn command(&self, arguments: &[OsString]) -> Command {
+        let lead = 1 + usize::from(self.invocation.wrapped.is_some());
+        let mut command = Command::new(&arguments[0]);
+        command.args(&arguments[1..lead]);
+        if self.session.config.path_normalize {
+            command.args(self.session.roots.remap_arguments());
+        }
+        command.args(&arguments[lead..]);
+        command
+    }
+
+    /// A compiler may write through an inode that the store or another target directory shares, so
+    /// such an output is unlinked first.
+    fn unlink_shared_outputs(&self) {
+        for path in self.invocation.outputs().files {
+            if fs::lstat(&path).is_ok_and(|stat| stat.links > 1) {
+                // What cannot be unlinked, the compiler cannot write either, or it says so itself.
+                drop(fs::remove(&path));
+            }
+        }
+    }
+}
+
+/// Becomes the compiler. Returns only by ending: if the compiler cannot be run, as a shell would.
+pub fn exec(arguments: &[OsString]) -> ! {
+    let error = Command::new(&arguments[0]).args(&arguments[1..]).exec();
+    report_exec_failure(&arguments[0], &error);
     exit(127)
+}
+
+#[expect(clippy::print_stderr, reason = "nothing else will say why the build failed")]
+fn report_exec_failure(program: &OsStr, error: &std::io::Error) {
+    eprintln!("error: kache cannot run {}: {error}", program.display());
 }

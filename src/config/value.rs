@@ -103,6 +103,20 @@ choice! {
     }
 }
 
+/// One in this many is checked when sampling.
+const SAMPLED_ONE_IN: u64 = 32;
+
+impl Verify {
+    /// Whether to check the thing of this digest: always the same answer for the same thing.
+    pub fn applies(self, digest: &store_format::Digest) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Sampled => digest.prefix().is_multiple_of(SAMPLED_ONE_IN),
+            Self::Always => true,
+        }
+    }
+}
+
 choice! {
     /// What kind of remote store is used.
     RemoteKind {

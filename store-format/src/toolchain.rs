@@ -30,8 +30,6 @@ pub struct ToolchainRecord {
     pub digest: Digest,
     /// What the compiler says its sysroot is.
     pub sysroot: Vec<u8>,
-    /// Whether it knows `--remap-path-scope`.
-    pub supports_scope: bool,
 }
 
 impl ToolchainRecord {
@@ -40,7 +38,6 @@ impl ToolchainRecord {
         writer.u8(TOOLCHAIN_VERSION);
         writer.digest(&self.digest);
         writer.bytes(&self.sysroot);
-        writer.u8(u8::from(self.supports_scope));
         writer.count(self.files.len());
         for file in &self.files {
             writer.bytes(&file.path);
@@ -61,7 +58,6 @@ impl ToolchainRecord {
         }
         let digest = reader.digest()?;
         let sysroot = reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec();
-        let supports_scope = crate::result::decode_bool(reader.u8()?)?;
         let count = reader.count(TOOLCHAIN_FILES_MAX, FILE_BYTES_MIN)?;
         let mut files = Vec::with_capacity(count);
         for _ in 0..count {
@@ -75,6 +71,6 @@ impl ToolchainRecord {
             });
         }
         reader.end()?;
-        Ok(Self { files, digest, sysroot, supports_scope })
+        Ok(Self { files, digest, sysroot })
     }
 }

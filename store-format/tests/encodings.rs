@@ -148,7 +148,6 @@ fn a_toolchain_survives_its_encoding() {
         }],
         digest: Digest([9; 32]),
         sysroot: b"/usr".to_vec(),
-        supports_scope: true,
     };
     assert_eq!(ToolchainRecord::decode(&record.encode()), Ok(record));
 }

@@ -1,0 +1,179 @@
+//! Runs the compiler on a miss: streams are passed on as they come and kept for the replay.
+//!
+//! The wrapper is one thread: it waits in `poll` for either pipe. The compiler's end is known by
+//! both pipes closing; a stray process that holds one of them open after the compiler has ended
+//! keeps nobody waiting.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// What is kept of a stream; a compilation that writes more is not stored.
+const STREAM_BYTES_MAX: usize = 64 << 20;
+
+/// A compilation that has ended.
+#[derive(Debug)]
+pub struct Compiled {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// Whether both streams are whole.
+    pub streams_complete: bool,
+    pub elapsed: Duration,
+}
+
+/// How a line of the error stream is changed before it is passed on.
+pub type Change<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
+/// Runs `command` to its end. Each line of its error stream is passed on, and kept, as `change`
+/// makes it.
+pub fn run(mut command: Command, change: Change) -> io::Result<Compiled> {
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdout = Stream::new(child.stdout.take().map(OwnedFd::from), None);
+    let mut stderr = Stream::new(child.stderr.take().map(OwnedFd::from), Some(change));
+    let status = pump(&mut child, &mut stdout, &mut stderr)?;
+    Ok(Compiled {
+        status,
+        streams_complete: stdout.complete && stderr.complete,
+        stdout: stdout.kept,
+        stderr: stderr.kept,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// A line longer than this is changed and passed on in parts.
+const LINE_BYTES_MAX: usize = 4 << 20;
+
+struct Stream<'a> {
+    pipe: Option<std::fs::File>,
+    change: Option<Change<'a>>,
+    /// The beginning of a line whose end has not come yet.
+    line: Vec<u8>,
+    kept: Vec<u8>,
+    complete: bool,
+}
+
+impl<'a> Stream<'a> {
+    fn new(pipe: Option<OwnedFd>, change: Option<Change<'a>>) -> Self {
+        let pipe = pipe.map(std::fs::File::from);
+        Self { pipe, change, line: Vec::new(), kept: Vec::new(), complete: true }
+    }
+
+    /// Passes on what is there; the pipe is dropped at its end.
+    fn pass_on(&mut self, to: &mut impl Write) -> io::Result<()> {
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        let mut buffer = [0; 16 << 10];
+        let count = match pipe.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(change) = self.change else {
+            self.emit(&buffer[..count], to);
+            self.pipe.take_if(|_| count == 0);
+            return Ok(());
+        };
+        self.line.extend_from_slice(&buffer[..count]);
+        let at_end = count == 0 || self.line.len() > LINE_BYTES_MAX;
+        let whole = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let ready = if at_end { self.line.len() } else { whole };
+        if ready > 0 {
+            let rest = self.line.split_off(ready);
+            let lines = std::mem::replace(&mut self.line, rest);
+            self.emit(&change(&lines), to);
+        }
+        self.pipe.take_if(|_| count == 0);
+        Ok(())
+    }
+
+    /// Writes, and keeps for the replay. A reader that has gone away is no reason to stop the
+    /// compiler.
+    fn emit(&mut self, bytes: &[u8], to: &mut impl Write) {
+        if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
+            self.complete = false;
+        }
+        if self.kept.len() + bytes.len() <= STREAM_BYTES_MAX {
+            self.kept.extend_from_slice(bytes);
+        } else {
+            self.complete = false;
+        }
+    }
+}
+
+/// How long the pipes are looked at before the compiler's own end is asked for.
+const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// How often what is left in the pipes is read after the compiler has ended.
+const ROUNDS_AFTER_END_MAX: usize = 4096;
+
+fn pump(child: &mut Child, stdout: &mut Stream, stderr: &mut Stream) -> io::Result<ExitStatus> {
+    let ended = crate::process::end_of(child.id());
+    while stdout.pipe.is_some() || stderr.pipe.is_some() {
+        let [out, err, end] = wait_for(stdout, stderr, ended.as_ref(), &QUIET)?;
+        let may_have_ended = end || (ended.is_none() && !out && !err);
+        if may_have_ended && let Some(status) = child.try_wait()? {
+            drain(stdout, stderr)?;
+            return Ok(status);
+        }
+        pass_on(out, err, stdout, stderr)?;
+    }
+    child.wait()
+}
+
+fn pass_on(out: bool, err: bool, stdout: &mut Stream, stderr: &mut Stream) -> io::Result<()> {
+    if out {
+        stdout.pass_on(&mut io::stdout().lock())?;
+    }
+    if err {
+        stderr.pass_on(&mut io::stderr().lock())?;
+    }
+    Ok(())
+}
+
+/// Passes on what the compiler left in the pipes. A pipe that is open still is held by a process
+/// that the compiler left behind, and what that will say is lost.
+fn drain(stdout: &mut Stream, stderr: &mut Stream) -> io::Result<()> {
+    for _ in 0..ROUNDS_AFTER_END_MAX {
+        let [out, err, _] = wait_for(stdout, stderr, None, &Timespec { tv_sec: 0, tv_nsec: 0 })?;
+        if !out && !err {
+            break;
+        }
+        pass_on(out, err, stdout, stderr)?;
+    }
+    stdout.complete &= stdout.pipe.is_none();
+    stderr.complete &= stderr.pipe.is_none();
+    let unfinished = std::mem::take(&mut stderr.line);
+    stderr.emit(&unfinished, &mut io::stderr().lock());
+    Ok(())
+}
+
+/// Which of the pipes and the compiler's end are ready, after at most `bound`.
+fn wait_for(
+    stdout: &Stream,
+    stderr: &Stream,
+    ended: Option<&OwnedFd>,
+    bound: &Timespec,
+) -> io::Result<[bool; 3]> {
+    let mut fds = Vec::with_capacity(3);
+    let mut places = [None; 3];
+    let sources = [
+        stdout.pipe.as_ref().map(AsFd::as_fd),
+        stderr.pipe.as_ref().map(AsFd::as_fd),
+        ended.map(AsFd::as_fd),
+    ];
+    for (place, source) in places.iter_mut().zip(&sources) {
+        if let Some(fd) = source {
+            *place = Some(fds.len());
+            fds.push(PollFd::new(fd, PollFlags::IN));
+        }
+    }
+    match poll(&mut fds, Some(bound)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(places.map(|place| place.is_some_and(|index| !fds[index].revents().is_empty())))
+}

@@ -1,0 +1,267 @@
+//! The current value of each input that a manifest names.
+//!
+//! A value is what the action key hashes. Two values are equal only if a compilation that reads the
+//! input could not tell them apart; what cannot be read has no value, and its action no key.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use store_format::{Digest, Input, InputKind, Root};
+
+use crate::fs::{self, FileKind, FsError, Stat};
+use crate::memo::{FileIdentity, Memo};
+use crate::observe::rules;
+use crate::roots::Roots;
+
+/// The modification time of every shared blob: one moment, long past and with a fraction that no
+/// archive or tool produces, so that a store file is recognised by it.
+pub const SHARED_MTIME_NS: i64 = 1_000_000_000_271_828_182;
+
+/// Reads inputs, through the memo.
+pub struct Inputs<'a> {
+    pub roots: &'a Roots,
+    pub memo: &'a Memo,
+    pub working_directory: &'a Path,
+    values: HashMap<Input, Option<Digest>>,
+}
+
+impl std::fmt::Debug for Inputs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inputs").field("known", &self.values.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Inputs<'a> {
+    pub fn new(roots: &'a Roots, memo: &'a Memo, working_directory: &'a Path) -> Self {
+        Self { roots, memo, working_directory, values: HashMap::new() }
+    }
+
+    /// The value of `input` now, or `None` if it cannot be told (unreadable, or its root is not
+    /// known here).
+    pub fn value(&mut self, input: &Input) -> Option<Digest> {
+        if let Some(known) = self.values.get(input) {
+            return *known;
+        }
+        let value = self.read(input);
+        self.values.insert(input.clone(), value);
+        value
+    }
+
+    /// Forgets every value, before reading them anew.
+    pub fn forget(&mut self) {
+        self.values.clear();
+    }
+
+    /// Where a file input is on this machine.
+    pub fn path(&self, input: &Input) -> Option<PathBuf> {
+        let path = self.roots.resolve(&input.name)?;
+        Some(if path.is_absolute() { path } else { self.working_directory.join(path) })
+    }
+
+    fn read(&self, input: &Input) -> Option<Digest> {
+        match input.kind {
+            InputKind::File => self.file(&self.path(input)?),
+            InputKind::Listing => listing(&self.path(input)?),
+            InputKind::Presence => presence(&self.path(input)?),
+            InputKind::LinkTarget => link_target(&self.path(input)?),
+            InputKind::Variable => Some(self.variable(OsStr::from_bytes(&input.name.path))),
+            InputKind::AllVariables => Some(self.all_variables()),
+            InputKind::Program => self.program(OsStr::from_bytes(&input.name.path)),
+            InputKind::DependencyMetadata => self.dependency(&self.path(input)?, &METADATA_FIRST),
+            InputKind::DependencyLibrary => self.dependency(&self.path(input)?, &LIBRARY_FIRST),
+            InputKind::RootLocation => self.root_location(input.name.root?),
+        }
+    }
+
+    fn file(&self, path: &Path) -> Option<Digest> {
+        match fs::stat(path) {
+            Ok(stat) if stat.kind == FileKind::Directory => Some(tag(b"directory")),
+            Ok(stat) => Some(present(&self.content(path, &stat).ok()?)),
+            Err(error) if error.is_absent() => Some(tag(b"absent")),
+            Err(_) => None,
+        }
+    }
+
+    /// The digest of a file's content, from the memo where its identity is known.
+    pub fn content(&self, path: &Path, stat: &Stat) -> Result<Digest, FsError> {
+        content_digest(self.memo, path, stat)
+    }
+
+    fn dependency(&self, stem: &Path, extensions: &[&str]) -> Option<Digest> {
+        for extension in extensions {
+            let path = with_suffix(stem, extension);
+            match fs::stat(&path) {
+                Ok(stat) => return Some(present(&self.content(&path, &stat).ok()?)),
+                Err(error) if error.is_absent() => {}
+                Err(_) => return None,
+            }
+        }
+        Some(tag(b"absent"))
+    }
+
+    /// When a dependency's file was last written; `None` if there is none.
+    pub fn dependency_mtime_ns(&self, input: &Input) -> Option<i64> {
+        let extensions = match input.kind {
+            InputKind::DependencyLibrary => &LIBRARY_FIRST,
+            _ => &METADATA_FIRST,
+        };
+        let stem = self.path(input)?;
+        extensions.iter().find_map(|extension| {
+            let stat = fs::stat(&with_suffix(&stem, extension)).ok()?;
+            (stat.mtime_ns != SHARED_MTIME_NS).then_some(stat.mtime_ns)
+        })
+    }
+
+    fn variable(&self, name: &OsStr) -> Digest {
+        match std::env::var_os(name) {
+            Some(value) => self.text(value.as_bytes()),
+            None => tag(b"unset"),
+        }
+    }
+
+    fn all_variables(&self) -> Digest {
+        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os()
+            .filter(|(name, _)| !rules::is_noise_variable(name.as_bytes()))
+            .collect();
+        variables.sort();
+        let mut hasher = blake3::Hasher::new();
+        for (name, value) in variables {
+            frame(&mut hasher, name.as_bytes());
+            hasher.update(&self.text(value.as_bytes()).0);
+        }
+        finish(&hasher)
+    }
+
+    fn text(&self, value: &[u8]) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"text\0");
+        hasher.update(&self.roots.template(value));
+        finish(&hasher)
+    }
+
+    fn program(&self, name: &OsStr) -> Option<Digest> {
+        match find_program(name, self.working_directory) {
+            Some(path) => self.file(&path),
+            None => Some(tag(b"absent")),
+        }
+    }
+
+    fn root_location(&self, root: Root) -> Option<Digest> {
+        let path = self.roots.path(root)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"location\0");
+        hasher.update(path.as_os_str().as_bytes());
+        Some(finish(&hasher))
+    }
+}
+
+fn with_suffix(stem: &Path, extension: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
+    path.push(extension);
+    PathBuf::from(path)
+}
+
+const METADATA_FIRST: [&str; 5] = [".rmeta", ".so", ".dylib", ".dll", ".rlib"];
+const LIBRARY_FIRST: [&str; 5] = [".rlib", ".so", ".dylib", ".dll", ".rmeta"];
+
+/// The digest of a file's content. The memo answers for files whose identity it knows, and learns
+/// of those that can no longer change unseen.
+pub fn content_digest(memo: &Memo, path: &Path, stat: &Stat) -> Result<Digest, FsError> {
+    let identity = identity(stat);
+    if let Some(digest) = memo.probe(&identity) {
+        return Ok(digest);
+    }
+    let seen = SystemTime::now();
+    let digest = Digest(*blake3::hash(&fs::read(path)?).as_bytes());
+    if self::identity(&fs::stat(path)?) == identity {
+        memo.insert_seen(&identity, &digest, seen);
+    }
+    Ok(digest)
+}
+
+/// What the memo knows a file by. A shared blob's `ctime` changes with every new link to it; its
+/// modification time, which nothing else has, and its lack of write permission stand for it.
+pub fn identity(stat: &Stat) -> FileIdentity {
+    let shared = stat.mtime_ns == SHARED_MTIME_NS && stat.mode & 0o222 == 0;
+    FileIdentity {
+        device: stat.device,
+        inode: stat.inode,
+        size_bytes: stat.size_bytes,
+        mtime_ns: stat.mtime_ns,
+        ctime_ns: if shared { 0 } else { stat.ctime_ns },
+    }
+}
+
+/// The file that executing `name` would run.
+pub fn find_program(name: &OsStr, working_directory: &Path) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        let path = working_directory.join(name);
+        return fs::stat(&path).is_ok().then_some(path);
+    }
+    let search = std::env::var_os("PATH")?;
+    std::env::split_paths(&search).map(|directory| directory.join(name)).find(|path| {
+        fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.mode & 0o111 != 0)
+    })
+}
+
+fn listing(path: &Path) -> Option<Digest> {
+    match fs::list_names(path) {
+        Ok(mut names) => {
+            names.sort();
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(b"listing\0");
+            for name in names {
+                frame(&mut hasher, name.as_bytes());
+            }
+            Some(finish(&hasher))
+        }
+        Err(error) if error.is_absent() => Some(tag(b"absent")),
+        Err(_) => None,
+    }
+}
+
+fn presence(path: &Path) -> Option<Digest> {
+    match fs::stat(path) {
+        Ok(stat) if stat.kind == FileKind::Directory => Some(tag(b"directory")),
+        Ok(_) => Some(tag(b"file")),
+        Err(error) if error.is_absent() => Some(tag(b"absent")),
+        Err(_) => None,
+    }
+}
+
+fn link_target(path: &Path) -> Option<Digest> {
+    match fs::read_link(path) {
+        Ok(target) => {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(b"link\0");
+            hasher.update(target.as_os_str().as_bytes());
+            Some(finish(&hasher))
+        }
+        Err(error) if error.is_absent() => Some(tag(b"absent")),
+        Err(_) => presence(path),
+    }
+}
+
+fn tag(name: &[u8]) -> Digest {
+    Digest(*blake3::hash(name).as_bytes())
+}
+
+fn present(content: &Digest) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"content\0");
+    hasher.update(&content.0);
+    finish(&hasher)
+}
+
+/// Feeds `bytes` so that no two sequences of parts hash alike.
+pub fn frame(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
+
+pub fn finish(hasher: &blake3::Hasher) -> Digest {
+    Digest(*hasher.finalize().as_bytes())
+}

@@ -1,0 +1,105 @@
+//! The launcher: what stands where Cargo expects a build script's executable.
+//!
+//! A few lines of shell that run kache with the real executable's path, or the real executable
+//! itself where kache is gone or disabled. The real executable stays beside it, so that nothing is
+//! lost with kache, and so that it can share its inode with the store.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::fs::{self, FsError};
+use crate::invocation::{CrateType, Invocation};
+
+/// The first argument by which the launcher calls kache.
+pub const WORD: &str = "run-build-script";
+
+/// What the real executable's name ends in, after a dot.
+pub const EXTENSION: &str = "kache";
+
+/// How every launcher begins.
+const HEAD: &str =
+    "#!/bin/sh\n# Runs a build script through kache, or as it is where kache is gone.\n";
+
+/// A build script's executable and its launcher's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    /// Where Cargo expects the executable.
+    pub path: PathBuf,
+}
+
+impl Launcher {
+    /// The launcher that a compilation needs: one for a build script, which Cargo compiles into a
+    /// directory of its own below one named `build`.
+    pub fn of(invocation: &Invocation) -> Option<Self> {
+        let script = invocation.crate_name.starts_with("build_script_")
+            && invocation.crate_types == [CrateType::Bin]
+            && !invocation.test
+            && invocation.links();
+        let directory = invocation.out_dir.as_ref()?;
+        let below_build = directory.components().any(|part| part.as_os_str() == "build");
+        let mut name = OsString::from(&invocation.crate_name);
+        name.push(&invocation.extra_filename);
+        (script && below_build).then(|| Self { path: directory.join(name) })
+    }
+
+    /// Where the real executable is.
+    pub fn real(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".");
+        name.push(EXTENSION);
+        PathBuf::from(name)
+    }
+
+    /// Moves a fresh executable beside the launcher's place.
+    pub fn make_way(&self) -> Result<(), FsError> {
+        fs::rename(&self.path, &self.real())
+    }
+
+    /// Moves the executable back to where the compiler put it.
+    pub fn give_way(&self) -> Result<(), FsError> {
+        fs::rename(&self.real(), &self.path)
+    }
+
+    /// Writes the launcher.
+    pub fn install(&self) -> Result<(), FsError> {
+        let kache = std::env::current_exe().unwrap_or_default();
+        fs::write_new(&self.path, &script(&kache, &self.real()), 0o755)
+    }
+}
+
+/// The launcher's text. Cargo may give it another name in the same directory; should it be moved to
+/// another directory, the real executable's full path still leads there.
+fn script(kache: &Path, real: &Path) -> Vec<u8> {
+    let name = real.file_name().unwrap_or_default();
+    let mut text = HEAD.as_bytes().to_vec();
+    for (line, value) in
+        [("kache=", kache.as_os_str()), ("name=", name), ("real=", real.as_os_str())]
+    {
+        text.extend_from_slice(line.as_bytes());
+        text.extend_from_slice(&quoted(value));
+        text.push(b'\n');
+    }
+    text.extend_from_slice(
+        format!(
+            "[ -x \"${{0%/*}}/$name\" ] && real=\"${{0%/*}}/$name\"\n\
+             [ -x \"$kache\" ] && exec \"$kache\" {WORD} \"$real\" \"$@\"\n\
+             exec \"$real\" \"$@\"\n"
+        )
+        .as_bytes(),
+    );
+    text
+}
+
+/// A word that the shell reads as it is.
+fn quoted(word: &OsStr) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for &byte in word.as_bytes() {
+        match byte {
+            b'\'' => quoted.extend_from_slice(b"'\\''"),
+            _ => quoted.push(byte),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}

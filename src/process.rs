@@ -1,0 +1,54 @@
+//! Processes: waiting for the end of one, and ending as one ended.
+
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, exit};
+
+/// A descriptor that becomes readable when the process ends; `None` where the system has none.
+#[cfg(target_os = "linux")]
+pub fn end_of(pid: u32) -> Option<OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// A descriptor that becomes readable when the process ends; `None` where the system has none.
+#[cfg(not(target_os = "linux"))]
+pub fn end_of(_pid: u32) -> Option<OwnedFd> {
+    None
+}
+
+/// Ends this process as the compiler ended: with its exit status, or by the same signal.
+pub fn end_like(status: ExitStatus) -> ! {
+    use std::os::unix::process::ExitStatusExt;
+    if let Some(signal) = status.signal() {
+        raise(signal);
+        exit(128 + signal);
+    }
+    exit(status.code().unwrap_or(1))
+}
+
+/// Sends this process a signal whose action nobody here has changed.
+fn raise(signal: i32) {
+    use rustix::process::{Signal, getpid, kill_process};
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        // Should the signal be ignored, the caller exits with the shell's convention for it.
+        kill_process(getpid(), signal).ok();
+    }
+}
+
+/// What decides which code suits the host's processor: its model and its features.
+pub fn host_cpu() -> Vec<u8> {
+    let text = crate::fs::read(std::path::Path::new("/proc/cpuinfo")).unwrap_or_default();
+    let first = text.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+    let mut told = Vec::new();
+    for line in first {
+        if [&b"model"[..], b"flags", b"cpu family", b"Features", b"CPU "]
+            .iter()
+            .any(|name| line.starts_with(name))
+        {
+            told.extend_from_slice(line);
+            told.push(b'\n');
+        }
+    }
+    told
+}

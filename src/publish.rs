@@ -1,0 +1,173 @@
+//! What becomes of a fresh compilation: its inputs are collected and valued, its outputs stored,
+//! and one word published.
+//!
+//! Blobs come first, then the result, then the manifest that leads to it, so that a process which
+//! dies in between leaves blobs that nobody names, and never a name without a blob. Values are read
+//! after the compilation, and each is then shown to be no younger than the compilation's start: what
+//! the compiler read is what the key says.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use store_format::{
+    Input, InputKind, Manifest, ManifestList, ResultRecord, Root, RootedPath, UnitKey,
+};
+
+use crate::compile::Compiled;
+use crate::explain;
+use crate::fs;
+use crate::index::Kind;
+use crate::inputs::{Inputs, SHARED_MTIME_NS};
+use crate::key::action_key;
+use crate::outcome::Reason;
+use crate::roots::RootSet;
+use crate::seen::Seen;
+use crate::session::Session;
+use crate::store::ingest::ingest;
+use crate::store::{Store, current_boot};
+
+/// Whether an action ended in a way that can be stored.
+pub fn worth_keeping(compiled: &Compiled) -> Result<(), Reason> {
+    if !compiled.status.success() {
+        return Err(Reason::Failed);
+    }
+    if !compiled.streams_complete {
+        return Err(Reason::Uncacheable("a stream was cut off".into()));
+    }
+    Ok(())
+}
+
+/// Stores what an action made, and returns the reason of the miss: the one given if it is stored
+/// now, else why it is not.
+pub fn keep(
+    session: &mut Session,
+    reason: Reason,
+    compiled: &Compiled,
+    seen: Result<Seen, Reason>,
+    started_ns: i64,
+) -> Reason {
+    let stored = seen.and_then(|seen| store(session, compiled, seen, started_ns));
+    stored.err().unwrap_or(reason)
+}
+
+fn store(
+    session: &mut Session,
+    compiled: &Compiled,
+    seen: Seen,
+    started_ns: i64,
+) -> Result<(), Reason> {
+    let failed = |error: &dyn std::fmt::Display| Reason::StoreFailed(error.to_string());
+    let base = &session.tree.base;
+    let role = |path: &Path| session.tree.role_of(path, &seen.outputs);
+    let ingested = ingest(&session.store, &session.roots, base, &seen.outputs, role)
+        .map_err(|error| failed(&error))?;
+    let mut manifest = Manifest { inputs: seen.inputs };
+    let hidden =
+        if seen.hides_text { hidden_roots(session, &manifest) } else { RootSet::default() };
+    manifest.inputs.extend(ingested.surviving.iter().chain(hidden.iter()).map(location));
+    manifest.inputs.sort();
+    manifest.inputs.dedup();
+
+    let mut values = Inputs::new(&session.roots, &session.store.memo, &session.working_directory);
+    let action = action_key(session.unit, &manifest, &mut values)
+        .ok_or_else(|| Reason::Uncacheable("an input cannot be read".into()))?;
+    refuse_changed(&manifest, &values, started_ns)?;
+    let explanation = explain::compare(session, &manifest, &mut values);
+    drop(values);
+
+    let result = ResultRecord {
+        action,
+        crate_name: session.account.crate_name().as_bytes().to_vec(),
+        outputs: ingested.outputs,
+        stdout: session.roots.template(&compiled.stdout),
+        stderr: session.roots.template(&compiled.stderr),
+        exit_status: 0,
+        cost_us: u64::try_from(compiled.elapsed.as_micros()).unwrap_or(u64::MAX),
+        boot: current_boot(),
+        durable: false,
+        created_s: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    };
+    let index = &session.store.index;
+    index.put(Kind::Result, &action.0, &result.encode()).map_err(|error| failed(&error))?;
+    publish_manifest(&session.store, session.unit, &manifest).map_err(|error| failed(&error))?;
+    session.account.stored(&result, ingested.known, explanation);
+    Ok(())
+}
+
+/// The roots that outputs may contain in a form that no scan finds: those in the values of the
+/// variables that were read, where an output hides text.
+fn hidden_roots(session: &Session, manifest: &Manifest) -> RootSet {
+    let mut hidden = RootSet::default();
+    for input in manifest.inputs.iter().filter(|input| input.kind == InputKind::Variable) {
+        let value = std::env::var_os(OsStr::from_bytes(&input.name.path)).unwrap_or_default();
+        session.roots.surviving(value.as_bytes()).iter().for_each(|root| hidden.insert(root));
+    }
+    hidden
+}
+
+fn location(root: Root) -> Input {
+    Input { kind: InputKind::RootLocation, name: RootedPath { root: Some(root), path: Vec::new() } }
+}
+
+/// Puts a manifest in front of those that are known of its unit.
+fn publish_manifest(
+    store: &Store,
+    unit: UnitKey,
+    manifest: &Manifest,
+) -> Result<(), crate::index::IndexError> {
+    store.index.update(Kind::Manifests, &unit.0, |known| {
+        let mut list =
+            known.and_then(|record| ManifestList::decode(&record).ok()).unwrap_or_default();
+        list.promote(manifest.clone());
+        Some(list.encode())
+    })?;
+    Ok(())
+}
+
+/// Marks a result as verified in this boot, so that it is not verified again.
+pub fn confirm(store: &Store, result: &ResultRecord) {
+    let confirmed = ResultRecord { boot: current_boot(), ..result.clone() };
+    if let Err(error) = store.index.put(Kind::Result, &result.action.0, &confirmed.encode()) {
+        crate::log::warn!("a verified result stays unconfirmed: {error}");
+    }
+}
+
+/// Fails if an input may have changed since the compilation began.
+fn refuse_changed(manifest: &Manifest, values: &Inputs, started_ns: i64) -> Result<(), Reason> {
+    for input in &manifest.inputs {
+        let changed = match input.kind {
+            InputKind::File | InputKind::Listing | InputKind::Presence | InputKind::LinkTarget => {
+                values.path(input).is_none_or(|path| changed_since(&path, started_ns))
+            }
+            // Cargo writes crates under its own lock, and a new hardlink changes their `ctime`.
+            InputKind::DependencyMetadata | InputKind::DependencyLibrary => {
+                values.dependency_mtime_ns(input).is_some_and(|mtime_ns| mtime_ns > started_ns)
+            }
+            InputKind::Program
+            | InputKind::Variable
+            | InputKind::AllVariables
+            | InputKind::RootLocation => false,
+        };
+        if changed {
+            let name = String::from_utf8_lossy(&input.name.path).into_owned();
+            return Err(Reason::InputChanged(name));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file, or for an absent one the nearest directory above it, changed after `since_ns`.
+/// The kernel's file clock is compared with itself, so equal times mean "before".
+fn changed_since(path: &Path, since_ns: i64) -> bool {
+    for path in path.ancestors() {
+        match fs::stat(path) {
+            Ok(stat) if stat.mtime_ns == SHARED_MTIME_NS => return false,
+            Ok(stat) => return stat.ctime_ns > since_ns,
+            Err(error) if error.is_absent() => {}
+            Err(_) => return true,
+        }
+    }
+    true
+}

@@ -1,0 +1,263 @@
+//! One run of a build script, from Cargo's call of its launcher to its end.
+//!
+//! A run is an action like a compilation: looked up under what Cargo passes and the script's
+//! executable, then under everything that the script and its children read, listed, probed, looked
+//! up or executed. A hit restores `OUT_DIR` and replays the output; a miss runs the script,
+//! observed, in an empty `OUT_DIR`, so that a result never depends on what an earlier run left.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use store_format::{Digest, Input, InputKind, Root, RootedPath};
+
+use crate::account::Account;
+use crate::compile;
+use crate::config::Config;
+use crate::env;
+use crate::fs::{self, FileKind, FsError};
+use crate::inputs::{content_digest, finish, frame};
+use crate::key::{Component, UnitComponents};
+use crate::observe::{self, Observation, Observer, rules};
+use crate::outcome::Reason;
+use crate::process::end_like;
+use crate::publish;
+use crate::roots::Roots;
+use crate::seen::{self, Seen};
+use crate::session::{Session, Turn};
+use crate::store::Store;
+use crate::store::restore::{Tree, clear};
+use crate::toolchain::{Toolchain, identify};
+use crate::wrap::exec;
+
+/// A run that can be cached.
+#[derive(Debug)]
+pub struct Run {
+    pub toolchain: Toolchain,
+    pub session: Session,
+    pub out_dir: PathBuf,
+}
+
+/// Runs the build script `arguments` (its real executable first) and ends as it ends.
+pub fn main(arguments: &[OsString]) -> ! {
+    std::panic::set_hook(Box::new(|panic| crate::log::error!("{panic}")));
+    let account = Account::begin();
+    match catch_unwind(AssertUnwindSafe(|| prepare(arguments, account))) {
+        Ok(Ok(run)) => run.go(arguments),
+        Ok(Err(reason)) => {
+            crate::log::info!("build script run as it is: {reason}");
+            exec(arguments)
+        }
+        Err(_) => exec(arguments),
+    }
+}
+
+fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> {
+    let refuse = |error: &dyn std::fmt::Display| Reason::NotCached(error.to_string());
+    let (config, _) = Config::load();
+    if config.disabled || observe::is_observed() {
+        return Err(Reason::NotCached("disabled or observed".into()));
+    }
+    let variable = |name: &str| std::env::var_os(name);
+    let (Some(out_dir), Some(rustc)) = (variable("OUT_DIR"), variable("RUSTC")) else {
+        return Err(Reason::NotCached("not called by Cargo".into()));
+    };
+    account.describe_script();
+    let name = account.crate_name().to_owned();
+    if config.bypass_crates.contains(&name) {
+        account.passed(&config.cache_dir, "bypassed by bypass_crates");
+        return Err(Reason::NotCached("bypassed by bypass_crates".into()));
+    }
+    let store = Store::open(&config.cache_dir).map_err(|error| refuse(&error))?;
+    let target = variable("TARGET");
+    let toolchain =
+        identify(&store, &rustc, None, target.as_deref()).map_err(|error| refuse(&error))?;
+    let executable = executable_digest(&store, Path::new(&arguments[0]))?;
+    let working_directory = env::current_directory();
+    let out_dir = PathBuf::from(out_dir);
+    let mut roots =
+        Roots::of_script(&out_dir, &working_directory, variable, |path| fs::lstat(path).is_ok());
+    roots.set(Root::Sysroot, &toolchain.sysroot);
+    let mut components = UnitComponents::common(&config);
+    components.add(Component::Toolchain, toolchain.digest.0.to_vec());
+    components.add(Component::Script, executable.0.to_vec());
+    for argument in &arguments[1..] {
+        components.add(Component::Argument, roots.template(argument.as_bytes()));
+    }
+    let unit = components.key();
+    account.keyed(unit, &working_directory);
+    let session = Session {
+        tree: Tree { cleared: true, ..Tree::new(out_dir.clone()) },
+        certain: certain(),
+        name: run_name(&account),
+        config,
+        store,
+        working_directory,
+        roots,
+        components,
+        unit,
+        account,
+    };
+    Ok(Run { toolchain, session, out_dir })
+}
+
+fn executable_digest(store: &Store, path: &Path) -> Result<Digest, Reason> {
+    fs::stat(path)
+        .and_then(|stat| content_digest(&store.memo, path, &stat))
+        .map_err(|error| Reason::NotCached(error.to_string()))
+}
+
+/// What Cargo passes to every script as its parameters, whether or not a run was seen to read it.
+fn certain() -> Vec<Input> {
+    let fixed = ["TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "CARGO_MANIFEST_LINKS"];
+    let prefixes = [&b"CARGO_FEATURE_"[..], b"CARGO_CFG_", b"DEP_"];
+    let parameters = std::env::vars_os()
+        .map(|(name, _)| name.as_bytes().to_vec())
+        .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+    let names = fixed.iter().map(|name| name.as_bytes().to_vec()).chain(parameters);
+    names.map(|name| bare(InputKind::Variable, name)).collect()
+}
+
+fn bare(kind: InputKind, name: Vec<u8>) -> Input {
+    Input { kind, name: RootedPath { root: None, path: name } }
+}
+
+fn run_name(account: &Account) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"kache latest script run\0");
+    frame(&mut hasher, account.crate_name().as_bytes());
+    finish(&hasher)
+}
+
+impl Run {
+    fn go(mut self, arguments: &[OsString]) -> ! {
+        match self.session.seek() {
+            Turn::Act(reason, claimed) => {
+                let status = self.run(reason, arguments);
+                drop(claimed);
+                end_like(status)
+            }
+            Turn::GiveUp => exec(arguments),
+        }
+    }
+
+    /// Runs the script under the observer in an empty `OUT_DIR`, and stores what came out of it.
+    fn run(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
+        if let Err(error) = clear(&self.out_dir) {
+            crate::log::warn!("{error}");
+            exec(arguments);
+        }
+        let observer = Observer::prepare(&self.session.store.directory);
+        let mut command = Command::new(&arguments[0]);
+        command.args(&arguments[1..]);
+        if let Ok(observer) = &observer {
+            observer.attach(&mut command);
+        }
+        let started_ns = fs::file_clock_ns();
+        let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else { exec(arguments) };
+        let status = compiled.status;
+        let observation = observer.map(Observer::finish).map_err(|error| error.to_string());
+        let stored = catch_unwind(AssertUnwindSafe(|| {
+            self.session.account.compiled(&compiled);
+            let seen = publish::worth_keeping(&compiled)
+                .and_then(|()| self.seen(&compiled.stdout, observation));
+            let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
+            self.session.account.missed(&self.session.store, &reason);
+        }));
+        if stored.is_err() {
+            crate::log::error!("build script not stored");
+        }
+        status
+    }
+
+    /// What the run read and made, or why it cannot be stored.
+    fn seen(
+        &self,
+        stdout: &[u8],
+        observation: Result<Observation, String>,
+    ) -> Result<Seen, Reason> {
+        let observation = seen::whole(observation).map_err(Reason::Unobserved)?;
+        let context = rules::ScriptContext {
+            roots: &self.session.roots,
+            sysroot: &self.toolchain.sysroot,
+            cache_directory: &self.session.store.directory,
+            out_dir: &self.out_dir,
+            working_directory: &self.session.working_directory,
+        };
+        let found = rules::script_inputs(&observation, &context)
+            .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
+        seen::refuse_side_effects(&found.outputs, &self.out_dir)?;
+        let mut inputs = self.session.certain.clone();
+        inputs.extend(found.inputs);
+        self.add_declared(stdout, &mut inputs)?;
+        inputs.sort();
+        inputs.dedup();
+        let outputs = everything_below(&self.out_dir)?;
+        Ok(Seen { inputs, outputs, hides_text: false })
+    }
+
+    /// What the script itself declares: `rerun-if-changed` and `rerun-if-env-changed`.
+    fn add_declared(&self, stdout: &[u8], inputs: &mut Vec<Input>) -> Result<(), Reason> {
+        for line in stdout.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let directive = |name: &[u8]| {
+                let rest = line.strip_prefix(b"cargo:")?;
+                rest.strip_prefix(b":").unwrap_or(rest).strip_prefix(name)?.strip_prefix(b"=")
+            };
+            if let Some(name) = directive(b"rerun-if-env-changed") {
+                inputs.push(bare(InputKind::Variable, name.to_vec()));
+            }
+            if let Some(path) = directive(b"rerun-if-changed") {
+                let path = self.session.working_directory.join(OsStr::from_bytes(path));
+                if !path.starts_with(&self.out_dir) {
+                    self.add_tree(&path, inputs)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A declared path as Cargo takes it: a directory stands for all below it.
+    fn add_tree(&self, path: &Path, inputs: &mut Vec<Input>) -> Result<(), Reason> {
+        if inputs.len() > DECLARED_INPUTS_MAX {
+            return Err(Reason::Uncacheable("declares too many files".into()));
+        }
+        let name = self.session.roots.relativize(path.as_os_str().as_bytes());
+        let is_directory = fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::Directory);
+        if !is_directory {
+            inputs.push(Input { kind: InputKind::File, name });
+            return Ok(());
+        }
+        inputs.push(Input { kind: InputKind::Listing, name });
+        for name in fs::list_names(path).map_err(|error| unreadable(&error))? {
+            self.add_tree(&path.join(name), inputs)?;
+        }
+        Ok(())
+    }
+}
+
+/// A script that declares more files than this (a whole checkout with its target directory, say) is
+/// run each time that Cargo asks for it.
+const DECLARED_INPUTS_MAX: usize = 20_000;
+
+fn unreadable(error: &FsError) -> Reason {
+    Reason::Uncacheable(error.to_string())
+}
+
+/// All that a run left in its `OUT_DIR`, each directory before what is in it.
+fn everything_below(directory: &Path) -> Result<Vec<PathBuf>, Reason> {
+    let mut found = Vec::new();
+    let mut names = fs::list_names(directory).map_err(|error| unreadable(&error))?;
+    names.sort();
+    for name in names {
+        let path = directory.join(name);
+        let kind = fs::lstat(&path).map_err(|error| unreadable(&error))?.kind;
+        found.push(path.clone());
+        if kind == FileKind::Directory {
+            found.extend(everything_below(&path)?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,154 @@
+//! What a compilation read and what it made, from its observation and its dep-info.
+//!
+//! The observation is the truth; dep-info is always part of it, so that what either one misses the
+//! other may still hold. Without an observation a library whose dependencies hold no procedural
+//! macro can rely on dep-info alone, and nothing else is stored.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use store_format::{Input, InputKind, RootedPath};
+
+use crate::fs;
+use crate::invocation::depinfo::{self, DepInfo};
+use crate::invocation::{Invocation, SearchKind};
+use crate::observe::{Observation, rules};
+use crate::outcome::Reason;
+use crate::roots::Roots;
+use crate::wrap::Compilation;
+
+/// The inputs of a compilation by name, and the files that it made.
+#[derive(Debug)]
+pub struct Seen {
+    pub inputs: Vec<Input>,
+    pub outputs: Vec<PathBuf>,
+    /// Whether an output may contain text in a form that a scan of its bytes does not find.
+    pub hides_text: bool,
+}
+
+/// Collects both for a compilation, or says why it cannot be stored.
+pub fn of_compilation(
+    compilation: &Compilation,
+    observation: Result<Observation, String>,
+) -> Result<Seen, Reason> {
+    let Compilation { invocation, session, .. } = compilation;
+    let predicted = invocation.outputs();
+    let mut outputs: BTreeSet<PathBuf> =
+        predicted.files.iter().filter(|path| fs::lstat(path).is_ok()).cloned().collect();
+    let dep_info = read_dep_info(&outputs)?;
+    let mut inputs = session.certain.clone();
+    inputs.extend(named(&dep_info, &session.roots));
+    match whole(observation) {
+        Ok(observation) => {
+            let found = rules::inputs(&observation, &context(compilation))
+                .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
+            refuse_side_effects(&found.outputs, &session.tree.base)?;
+            inputs.extend(found.inputs);
+            outputs.extend(
+                found.outputs.into_iter().filter(|path| path.starts_with(&session.tree.base)),
+            );
+        }
+        Err(reason) => {
+            if !predicted.complete || invocation.links() || may_expand_macros(invocation) {
+                return Err(Reason::Unobserved(reason));
+            }
+        }
+    }
+    if let Some(launcher) = &session.tree.launcher {
+        // The executable has made way for its launcher.
+        outputs.remove(&launcher.path);
+        outputs.insert(launcher.real());
+    }
+    Ok(Seen { inputs, outputs: outputs.into_iter().collect(), hides_text: !invocation.scannable() })
+}
+
+/// Fails if a file was made that restoring the outputs would not bring back. Execution counts of
+/// instrumented compilers and macros are nobody's input.
+pub fn refuse_side_effects(made: &[PathBuf], base: &Path) -> Result<(), Reason> {
+    let is_profile = |path: &PathBuf| path.extension() == Some(OsStr::new("profraw"));
+    let elsewhere = |path: &&PathBuf| !path.starts_with(base) && !is_profile(path);
+    match made.iter().find(elsewhere) {
+        Some(path) => Err(Reason::Uncacheable(format!("it made {}", path.display()))),
+        None => Ok(()),
+    }
+}
+
+/// An observation that saw every process, or why there is none.
+pub fn whole(observation: Result<Observation, String>) -> Result<Observation, String> {
+    let observation = observation?;
+    match &observation.complete {
+        Ok(()) => Ok(observation),
+        Err(reason) => Err(reason.to_string()),
+    }
+}
+
+/// The inputs that are certain from the arguments alone: the root file of the crate, the files that
+/// arguments name, and the direct dependencies.
+pub fn certain(invocation: &Invocation, roots: &Roots) -> Vec<Input> {
+    let file = |path: &Path| named_file(path.as_os_str().as_bytes(), roots);
+    let mut inputs = vec![file(&invocation.source)];
+    inputs.extend(invocation.input_files().iter().map(|path| file(path)));
+    let kind = dependency_kind(invocation);
+    for path in invocation.externs.iter().filter_map(|dependency| dependency.path.as_ref()) {
+        let stem = path.with_extension("");
+        inputs.push(Input { kind, name: roots.relativize(stem.as_os_str().as_bytes()) });
+    }
+    inputs
+}
+
+/// Which part of a dependency goes into the outputs.
+pub fn dependency_kind(invocation: &Invocation) -> InputKind {
+    if invocation.links() { InputKind::DependencyLibrary } else { InputKind::DependencyMetadata }
+}
+
+fn named_file(path: &[u8], roots: &Roots) -> Input {
+    Input { kind: InputKind::File, name: roots.relativize(path) }
+}
+
+fn read_dep_info(outputs: &BTreeSet<PathBuf>) -> Result<DepInfo, Reason> {
+    let Some(path) = outputs.iter().find(|path| path.extension() == Some(OsStr::new("d"))) else {
+        return Ok(DepInfo::default());
+    };
+    let failed = |error: &dyn std::fmt::Display| {
+        Reason::Uncacheable(format!("dep-info {}: {error}", path.display()))
+    };
+    let text = fs::read(path).map_err(|error| failed(&error))?;
+    depinfo::parse(&text).map_err(|error| failed(&error))
+}
+
+/// The inputs that dep-info names.
+fn named<'a>(dep_info: &'a DepInfo, roots: &'a Roots) -> impl Iterator<Item = Input> + 'a {
+    let variables = dep_info.variables.iter().map(|(name, _)| Input {
+        kind: InputKind::Variable,
+        name: RootedPath { root: None, path: name.clone() },
+    });
+    dep_info.files.iter().map(|path| named_file(path, roots)).chain(variables)
+}
+
+/// Whether a procedural macro is anywhere that this compilation may load one from.
+fn may_expand_macros(invocation: &Invocation) -> bool {
+    let directories = invocation.search_paths.iter().filter(|(kind, _)| {
+        matches!(kind, SearchKind::Dependency | SearchKind::Crate | SearchKind::All)
+    });
+    let is_dynamic = |name: &OsStr| {
+        [&b".so"[..], b".dylib", b".dll"].iter().any(|suffix| name.as_bytes().ends_with(suffix))
+    };
+    directories.into_iter().any(|(_, directory)| match fs::list_names(directory) {
+        Ok(names) => names.iter().any(|name| is_dynamic(name)),
+        Err(error) => !error.is_absent(),
+    })
+}
+
+/// What the rules need to know of the compilation.
+fn context(compilation: &Compilation) -> rules::Context<'_> {
+    let Compilation { invocation, session, toolchain } = compilation;
+    rules::Context {
+        roots: &session.roots,
+        sysroot: &toolchain.sysroot,
+        cache_directory: &session.store.directory,
+        invocation,
+        working_directory: &session.working_directory,
+    }
+}

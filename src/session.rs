@@ -1,0 +1,167 @@
+//! One action from its key to its end: what compilations and build-script runs have in common.
+//!
+//! Lookup, restore and replay on a hit; on a miss, waiting for an equal action that is being done
+//! elsewhere. Making the key before, and doing the action, is up to `wrap.rs` and `script.rs`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::exit;
+use std::time::Duration;
+
+use store_format::{ActionKey, Digest, Input, Manifest, ManifestList, ResultRecord, UnitKey};
+
+use crate::account::Account;
+use crate::config::Config;
+use crate::index::wait::wait;
+use crate::index::{Claim, ClaimGuard, Kind};
+use crate::inputs::Inputs;
+use crate::key::{UnitComponents, action_key, claim_key};
+use crate::outcome::Reason;
+use crate::publish;
+use crate::replay::Streams;
+use crate::roots::Roots;
+use crate::store::restore::{Options, Tree, restore};
+use crate::store::{Store, current_boot};
+
+/// How long an equal action in another process is waited for, and how often.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+const WAITS_MAX: usize = 2;
+
+/// What is known of an action before the store is asked for its result.
+#[derive(Debug)]
+pub struct Session {
+    pub config: Config,
+    pub store: Store,
+    pub working_directory: PathBuf,
+    pub roots: Roots,
+    pub components: UnitComponents,
+    pub unit: UnitKey,
+    /// Where the outputs go, and what of an earlier action may stay there.
+    pub tree: Tree,
+    /// The inputs that are certain before anything is observed: actions that differ in them do
+    /// not wait for each other.
+    pub certain: Vec<Input>,
+    /// What stays the same when the sources, flags or dependencies of this crate change.
+    pub name: Digest,
+    pub account: Account,
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// Everything is in place, replayed and reported.
+    Hit,
+    Nothing(Reason),
+}
+
+/// What to do after the store was asked.
+#[derive(Debug)]
+pub enum Turn {
+    /// Do the action; the claim tells others to wait for it.
+    Act(Reason, Option<Claimed>),
+    /// Something inside kache is broken: do the action without it.
+    GiveUp,
+}
+
+/// A claim on an action, held until it is dropped.
+pub type Claimed = ClaimGuard;
+
+impl Session {
+    /// Ends the process if the action's result is there, or becomes available while an equal
+    /// action elsewhere is waited for.
+    pub fn seek(&mut self) -> Turn {
+        let mut reason = match self.guarded_lookup() {
+            Some(Lookup::Hit) => exit(0),
+            Some(Lookup::Nothing(reason)) => reason,
+            None => return Turn::GiveUp,
+        };
+        let key = self.claim_key();
+        for _ in 0..WAITS_MAX {
+            match self.store.index.claim(&key) {
+                Claim::Owned(guard) => return Turn::Act(reason, Some(guard)),
+                Claim::Busy(owner) => wait(owner, WAIT_MAX),
+                Claim::Unavailable => break,
+            };
+            reason = match self.guarded_lookup() {
+                Some(Lookup::Hit) => exit(0),
+                Some(Lookup::Nothing(reason)) => reason,
+                None => return Turn::GiveUp,
+            };
+        }
+        Turn::Act(reason, None)
+    }
+
+    fn guarded_lookup(&mut self) -> Option<Lookup> {
+        catch_unwind(AssertUnwindSafe(|| self.lookup())).ok()
+    }
+
+    /// Looks for a result of exactly this action, and restores, replays and reports it.
+    fn lookup(&mut self) -> Lookup {
+        let manifests = self.manifests();
+        if manifests.is_empty() {
+            return Lookup::Nothing(Reason::FirstBuild);
+        }
+        let mut reason = Reason::InputsDiffer;
+        let mut found = Vec::new();
+        let mut inputs = Inputs::new(&self.roots, &self.store.memo, &self.working_directory);
+        for manifest in &manifests {
+            let action = action_key(self.unit, manifest, &mut inputs);
+            if let Some(result) = action.and_then(|action| find_result(&self.store, action)) {
+                found.push(result);
+                break;
+            }
+        }
+        drop(inputs);
+        self.account.looked_up();
+        for result in found {
+            match self.put_in_place(&result) {
+                Some(()) => return Lookup::Hit,
+                None => reason = Reason::BlobUnusable,
+            }
+        }
+        Lookup::Nothing(reason)
+    }
+
+    fn manifests(&self) -> Vec<Manifest> {
+        self.store
+            .index
+            .get(Kind::Manifests, &self.unit.0)
+            .and_then(|record| ManifestList::decode(&record).ok())
+            .map(|list| list.manifests().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// Restores a result and replays its streams; `None` if that cannot be done.
+    fn put_in_place(&mut self, result: &ResultRecord) -> Option<()> {
+        let streams = Streams::of(result, &self.roots)?;
+        let from_earlier_boot = !result.durable && result.boot != current_boot();
+        let options = Options {
+            link_mode: self.config.link_mode,
+            verify: from_earlier_boot || self.config.verify_restores.applies(&result.action.0),
+        };
+        let restored = match restore(&self.store, &self.roots, &self.tree, result, options) {
+            Ok(restored) => restored,
+            Err(error) => {
+                crate::log::warn!("{}: {error}", String::from_utf8_lossy(&result.crate_name));
+                return None;
+            }
+        };
+        streams.write();
+        self.account.hit(&self.store, result, restored);
+        if from_earlier_boot {
+            publish::confirm(&self.store, result);
+        }
+        Some(())
+    }
+
+    fn claim_key(&self) -> Digest {
+        let mut inputs = Inputs::new(&self.roots, &self.store.memo, &self.working_directory);
+        let values: Vec<Digest> =
+            self.certain.iter().filter_map(|input| inputs.value(input)).collect();
+        claim_key(self.unit, &values)
+    }
+}
+
+fn find_result(store: &Store, action: ActionKey) -> Option<ResultRecord> {
+    ResultRecord::decode(&store.index.get(Kind::Result, &action.0)?).ok()
+}

@@ -1,0 +1,184 @@
+//! From the outputs of a fresh compilation to blobs.
+//!
+//! A shared output (`.rlib`) gets its one modification time and loses its write permission here,
+//! before the store knows it, and never changes again. A private output lends its inode to the
+//! store where the filesystem has no reflinks: whoever changes it later changes its size or time
+//! as well, and a restore that finds them changed verifies the digest.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use store_format::{Digest, NodeKind, Output, OutputRole};
+
+use super::Store;
+use crate::fs::{self, FileKind, FsError};
+use crate::inputs::SHARED_MTIME_NS;
+use crate::invocation::depinfo;
+use crate::roots::{RootSet, Roots};
+
+/// Texts up to this size may be kept in the result itself: those that name a root, for its place to
+/// be written back.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+/// Texts up to this size are kept there in any case: less than a file of their own would take.
+const INLINE_BYTES_MAX: usize = 1 << 10;
+
+/// Bytes of an output that are hashed and scanned at a time.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What became of a compilation's outputs.
+#[derive(Debug, Default)]
+pub struct Ingested {
+    pub outputs: Vec<Output>,
+    /// The roots whose literal path an output contains.
+    pub surviving: RootSet,
+    pub size_bytes: u64,
+    /// Whether every blob was in the store before.
+    pub known: bool,
+}
+
+/// Why an output is not in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error("{0}: changed while it was stored")]
+    Changed(PathBuf),
+    #[error("{0}: neither a file, a directory nor a symbolic link")]
+    Unsupported(PathBuf),
+}
+
+/// Puts `files`, all below `base`, into the store.
+pub fn ingest(
+    store: &Store,
+    roots: &Roots,
+    base: &Path,
+    files: &[PathBuf],
+    role_of: impl Fn(&Path) -> OutputRole,
+) -> Result<Ingested, IngestError> {
+    let mut ingested = Ingested { known: true, ..Ingested::default() };
+    for path in files {
+        let stat = fs::lstat(path)?;
+        let name = path.strip_prefix(base).unwrap_or(path).as_os_str().as_bytes().to_vec();
+        let mut output = Output {
+            name,
+            node: NodeKind::File,
+            role: role_of(path),
+            mode: stat.mode & 0o7777,
+            blob: Digest([0; 32]),
+            size_bytes: stat.size_bytes,
+            blob_mtime_ns: 0,
+            inline: None,
+        };
+        match stat.kind {
+            FileKind::File => file(store, roots, path, &mut output, &mut ingested)?,
+            FileKind::Directory => output.node = NodeKind::Directory,
+            FileKind::Symlink => {
+                output.node = NodeKind::Symlink;
+                let target = fs::read_link(path)?;
+                output.inline = Some(roots.template(target.as_os_str().as_bytes()));
+            }
+            FileKind::Other => return Err(IngestError::Unsupported(path.clone())),
+        }
+        ingested.size_bytes += output.size_bytes;
+        ingested.outputs.push(output);
+    }
+    Ok(ingested)
+}
+
+fn file(
+    store: &Store,
+    roots: &Roots,
+    path: &Path,
+    output: &mut Output,
+    ingested: &mut Ingested,
+) -> Result<(), IngestError> {
+    if output.role == OutputRole::Text {
+        if let Some(template) = text_of(roots, path, output)? {
+            output.inline = Some(template);
+            return Ok(());
+        }
+        output.role = OutputRole::Private;
+    }
+    let before = fs::stat(path)?;
+    output.blob = hash_and_scan(roots, path, &mut ingested.surviving)?;
+    if fs::stat(path)?.times_and_size() != before.times_and_size() {
+        return Err(IngestError::Changed(path.to_owned()));
+    }
+    let blob = store.blob_path(&output.blob);
+    let new = match output.role {
+        OutputRole::Shared => share(path, &blob, output.mode)?,
+        _ => lend(path, &blob)?,
+    };
+    ingested.known &= !new;
+    let stored = fs::stat(&blob)?;
+    if stored.size_bytes != output.size_bytes {
+        return Err(IngestError::Changed(blob));
+    }
+    output.blob_mtime_ns = stored.mtime_ns;
+    Ok(())
+}
+
+/// What is kept of a text output: its template, if it is small, or names a root and is text indeed.
+fn text_of(roots: &Roots, path: &Path, output: &Output) -> Result<Option<Vec<u8>>, FsError> {
+    let is_makefile = path.extension().is_some_and(|extension| extension == "d");
+    if output.size_bytes > TEXT_BYTES_MAX {
+        return Ok(None);
+    }
+    let text = fs::read(path)?;
+    if is_makefile {
+        return Ok(Some(depinfo::template(&text, roots)));
+    }
+    let small = text.len() <= INLINE_BYTES_MAX;
+    let is_text = std::str::from_utf8(&text).is_ok() && !text.contains(&0);
+    let wanted = is_text && (small || !roots.surviving(&text).is_empty());
+    Ok(wanted.then(|| roots.template(&text)))
+}
+
+/// The digest of a file and, in the same pass, the roots whose paths it contains.
+fn hash_and_scan(roots: &Roots, path: &Path, surviving: &mut RootSet) -> Result<Digest, FsError> {
+    let mut hasher = blake3::Hasher::new();
+    let overlap = roots.longest_bytes() + 1;
+    let mut kept = 0;
+    fs::read_in_windows(path, WINDOW_BYTES, |window: &mut Vec<u8>| {
+        hasher.update(&window[kept..]);
+        roots.surviving(window).iter().for_each(|root| surviving.insert(root));
+        kept = overlap.min(window.len());
+        window.drain(..window.len() - kept);
+    })?;
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+/// Makes `path` and the blob one inode that nobody writes to. Returns whether the blob is new.
+fn share(path: &Path, blob: &Path, mode: u32) -> Result<bool, FsError> {
+    let read_only = if mode & 0o111 == 0 { 0o444 } else { 0o555 };
+    if fs::stat(blob).is_ok_and(|stat| stat.mtime_ns == SHARED_MTIME_NS) {
+        fs::replace_by_link(blob, path)?;
+        return Ok(false);
+    }
+    fs::set_mode(path, read_only)?;
+    fs::set_mtime(path, SHARED_MTIME_NS)?;
+    in_its_directory(blob, || fs::link_or_copy_new(path, blob))
+}
+
+/// Lets the store have the content of `path`, by reflink or by sharing the inode. Returns whether
+/// the blob is new.
+fn lend(path: &Path, blob: &Path) -> Result<bool, FsError> {
+    if fs::stat(blob).is_ok() {
+        return Ok(false);
+    }
+    in_its_directory(blob, || fs::clone_or_link_new(path, blob))
+}
+
+/// Makes a blob, and the directory that it belongs into where that is still missing.
+fn in_its_directory(
+    blob: &Path,
+    make: impl Fn() -> Result<bool, FsError>,
+) -> Result<bool, FsError> {
+    match (make(), blob.parent()) {
+        (Err(error), Some(directory)) if error.is_absent() => {
+            fs::create_directories(directory)?;
+            make()
+        }
+        (result, _) => result,
+    }
+}
