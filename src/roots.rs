@@ -531,11 +531,6 @@ fn build_root(
         return None;
     }
     let own = working_directory.join(own);
-    let contains_others = |ancestor: &Path| {
-        ancestor.parent().is_none()
-            || working_directory.starts_with(ancestor)
-            || cargo_home.is_some_and(|home| home.starts_with(ancestor))
-    };
     let searched = invocation.search_paths.iter().filter_map(|(kind, path)| match kind {
         SearchKind::Dependency => Some(path.as_path()),
         _ => script_output(path),
@@ -543,10 +538,19 @@ fn build_root(
     let externs = invocation.externs.iter().filter_map(|named| named.path.as_deref()?.parent());
     let incremental = invocation.incremental.iter().filter_map(|path| path.parent());
     let all = searched.chain(externs).chain(incremental).chain(out_dir);
-    let ancestor = all
-        .map(|path| working_directory.join(path))
-        .fold(own.clone(), |ancestor, path| common_ancestor(&ancestor, &path));
-    Some(if contains_others(&ancestor) { own } else { ancestor })
+    let mut ancestor = own.as_os_str().as_bytes();
+    for path in all {
+        let length = if path.is_absolute() {
+            common_bytes(ancestor, path.as_os_str().as_bytes())
+        } else {
+            common_bytes(ancestor, working_directory.join(path).as_os_str().as_bytes())
+        };
+        ancestor = &ancestor[..length];
+    }
+    let holds = |path: &Path| is_below(path.as_os_str().as_bytes(), ancestor);
+    let is_shared =
+        ancestor.is_empty() || holds(working_directory) || cargo_home.is_some_and(holds);
+    Some(if is_shared { own } else { PathBuf::from(OsStr::from_bytes(ancestor)) })
 }
 
 /// The output directory of a build script that a native search path leads into: below `build`,
@@ -557,9 +561,14 @@ fn script_output(path: &Path) -> Option<&Path> {
     parents.any(|ancestor| ancestor.ends_with("build")).then_some(output)
 }
 
-fn common_ancestor(one: &Path, other: &Path) -> PathBuf {
-    let pairs = one.components().zip(other.components());
-    pairs.take_while(|(left, right)| left == right).map(|(component, _)| component).collect()
+/// Bytes of `one` that spell its longest ancestor that is also one of `other`; 0 for `/`.
+fn common_bytes(one: &[u8], other: &[u8]) -> usize {
+    let equal = one.iter().zip(other).take_while(|(left, right)| left == right).count();
+    let ends = |path: &[u8]| matches!(path.get(equal), None | Some(b'/'));
+    if ends(one) && ends(other) {
+        return equal;
+    }
+    memchr::memrchr(b'/', &one[..equal]).unwrap_or(0)
 }
 
 fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

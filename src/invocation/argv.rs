@@ -20,13 +20,13 @@ pub enum Word {
     /// An option without a value, as `--test` or `-g`, or an unknown one.
     Flag(OsString),
     /// An option and its value.
-    Valued(String, OsString),
+    Valued(&'static str, OsString),
 }
 
 /// Short options that take a value.
-const SHORT_VALUED: &[u8] = b"LlAWDFCZo";
+const SHORT_VALUED: &[&str] = &["-L", "-l", "-A", "-W", "-D", "-F", "-C", "-Z", "-o"];
 /// Short options that take none.
-const SHORT_FLAGS: &[u8] = b"hVvgO";
+const SHORT_FLAGS: &[&str] = &["-h", "-V", "-v", "-g", "-O"];
 
 /// Long options that take a value, and the name under which they come out.
 const LONG_VALUED: &[(&str, &str)] = &[
@@ -117,7 +117,7 @@ fn long(argument: &OsString, rest: &mut Rest<'_>) -> Result<Word, PassReason> {
             Some(equals) => os(&bytes[equals + 1..]),
             None => rest.next().cloned().ok_or(PassReason::Unparsable)?,
         };
-        return Ok(Word::Valued(canonical.to_owned(), value));
+        return Ok(Word::Valued(canonical, value));
     }
     match (find(LONG_FLAGS), equals) {
         (Some(canonical), None) => Ok(Word::Flag(canonical.into())),
@@ -130,21 +130,22 @@ fn long(argument: &OsString, rest: &mut Rest<'_>) -> Result<Word, PassReason> {
 
 fn short(cluster: &[u8], rest: &mut Rest<'_>, words: &mut Vec<Word>) -> Result<(), PassReason> {
     for (index, &letter) in cluster.iter().enumerate() {
-        let name = ['-', char::from(letter)].iter().collect::<String>();
-        if SHORT_FLAGS.contains(&letter) {
-            words.push(Word::Flag(name.into()));
-        } else if SHORT_VALUED.contains(&letter) {
-            let attached = &cluster[index + 1..];
-            let value = if attached.is_empty() {
-                rest.next().cloned().ok_or(PassReason::Unparsable)?
-            } else {
-                os(attached)
-            };
-            words.push(Word::Valued(name, value));
-            return Ok(());
-        } else {
-            return Err(PassReason::Unparsable);
+        let find = |table: &[&'static str]| {
+            table.iter().copied().find(|option| option.as_bytes()[1] == letter)
+        };
+        if let Some(flag) = find(SHORT_FLAGS) {
+            words.push(Word::Flag(flag.into()));
+            continue;
         }
+        let option = find(SHORT_VALUED).ok_or(PassReason::Unparsable)?;
+        let attached = &cluster[index + 1..];
+        let value = if attached.is_empty() {
+            rest.next().cloned().ok_or(PassReason::Unparsable)?
+        } else {
+            os(attached)
+        };
+        words.push(Word::Valued(option, value));
+        break;
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 //!
 //! Rules of make, `output: file file …`, an empty rule for each file, then comments that carry
 //! more: `# env-dep:NAME=VALUE` (or `# env-dep:NAME` for an unset variable) and
-//! `# checksum:ALGORITHM=DIGEST file_len:BYTES path`. In rules a space of a path is written `\ `;
-//! in `env-dep`, newline, carriage return and backslash are `\n`, `\r` and `\\`.
+//! `# checksum:ALGORITHM=DIGEST file_len:BYTES path`. In a rule, a space in the path of a file that
+//! is read is written `\ `, one in the path of an output is not. In `env-dep`, newline, carriage
+//! return and backslash are `\n`, `\r` and `\\`.
 
 use std::collections::BTreeSet;
 
@@ -95,16 +96,20 @@ fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// The text with roots replaced by markers: those of rules in the form that make reads, those of
-/// comments plainly. [`Roots::expand`] is the way back, here or elsewhere.
+/// The text with roots replaced by markers: read files in the form that make reads, outputs and
+/// comments plainly, as the compiler writes them. [`Roots::expand`] is the way back, here or
+/// elsewhere.
 pub fn template(text: &[u8], roots: &Roots) -> Vec<u8> {
     let mut templated = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|&byte| byte == b'\n') {
-        if line.starts_with(b"#") {
-            templated.extend(roots.template(line));
-        } else {
-            templated.extend(roots.template_makefile(line));
-        }
+        let plain = if line.starts_with(b"#") { line.len() } else { output_bytes(line) };
+        templated.extend(roots.template(&line[..plain]));
+        templated.extend(roots.template_makefile(&line[plain..]));
     }
     templated
+}
+
+/// Bytes of a rule up to its files; 0 for an empty rule, which names a file that is read.
+fn output_bytes(line: &[u8]) -> usize {
+    line.windows(2).position(|pair| pair == b": ").map_or(0, |colon| colon + 1)
 }

@@ -249,11 +249,9 @@ fn query(words: &[Word]) -> Result<(), PassReason> {
         match word {
             Word::Flag(flag) if flag == "-V" => return Err(PassReason::QueryVersion),
             Word::Flag(flag) if flag == "-h" => return Err(PassReason::QueryHelp),
-            Word::Valued(name, _) if name == "--print" => return Err(PassReason::QueryPrint),
-            Word::Valued(name, _) if name == "--explain" => return Err(PassReason::QueryHelp),
-            Word::Valued(name, value)
-                if value == "help" && matches!(&name[..], "-C" | "-Z" | "-W" | "-A") =>
-            {
+            Word::Valued("--print", _) => return Err(PassReason::QueryPrint),
+            Word::Valued("--explain", _) => return Err(PassReason::QueryHelp),
+            Word::Valued("-C" | "-Z" | "-W" | "-A", value) if value == "help" => {
                 return Err(PassReason::QueryHelp);
             }
             _ => {}
@@ -446,7 +444,7 @@ fn settings<'w>(
     setting: &str,
 ) -> impl DoubleEndedIterator<Item = &'w OsStr> {
     words.iter().filter_map(move |word| match word {
-        Word::Valued(name, value) if name == option => {
+        Word::Valued(name, value) if *name == option => {
             let (name, value) = codegen_pair(value);
             (name == setting).then(|| OsStr::from_bytes(value.unwrap_or_default()))
         }

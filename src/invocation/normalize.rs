@@ -111,8 +111,8 @@ fn part(word: &Word, roots: &Roots) -> Option<KeyPart> {
         Word::Flag(flag) => {
             Some(KeyPart { name: "flag".to_owned(), value: roots.template(flag.as_bytes()) })
         }
-        Word::Valued(name, value) if name == "-C" || name == "-Z" => setting(name, value, roots),
-        Word::Valued(name, value) => valued(name.clone(), value.as_bytes(), roots),
+        Word::Valued(name @ ("-C" | "-Z"), value) => setting(name, value, roots),
+        Word::Valued(name, value) => valued((*name).to_owned(), value.as_bytes(), roots),
     }
 }
 

@@ -263,12 +263,8 @@ impl Invocation {
         let compressed_sections =
             self.unstable("debuginfo-compression").is_some_and(|compression| compression != "none")
                 || self.words.iter().any(|word| match word {
-                    super::Word::Valued(name, value) => {
-                        name == "-C"
-                            && value
-                                .as_bytes()
-                                .windows(b"compress-debug-sections".len())
-                                .any(|window| window == b"compress-debug-sections")
+                    super::Word::Valued("-C", value) => {
+                        memchr::memmem::find(value.as_bytes(), b"compress-debug-sections").is_some()
                     }
                     _ => false,
                 });
