@@ -53,6 +53,8 @@ pub const CARGO_BUILD_RUSTC_WRAPPER: &str = "CARGO_BUILD_RUSTC_WRAPPER";
 pub const CARGO: &str = "CARGO";
 pub const CARGO_HOME: &str = "CARGO_HOME";
 pub const TERM: &str = "TERM";
+/// The file that becomes the summary of a GitHub job.
+pub const GITHUB_STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// The shell's idea of its working directory, which Cargo leaves alone.

@@ -2,7 +2,7 @@
 
 use super::inventory::{ByAction, Inventory, Item};
 use super::output::{Console, Style, Table};
-use super::{EXIT_FINDINGS, configuration, human};
+use super::{EXIT_FINDINGS, configuration, human, times};
 use crate::config::nearest;
 use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -139,7 +139,7 @@ fn text(lines: &[Line], options: &Options, console: &Console) -> String {
     let mut table = Table::new(&[false, true, true, true, true, true]);
     let heading = [name, results, "size", "hits", "compile time", "age"];
     table.row(heading.map(|text| console.paint(Style::Faint, text)));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_s = times::now_ms() / 1000;
     for line in lines {
         let name = if options.crate_name.is_some() { &line.name[..16] } else { &line.name };
         table.row([
@@ -148,7 +148,7 @@ fn text(lines: &[Line], options: &Options, console: &Console) -> String {
             human::size(line.size_bytes),
             human::count(line.hits),
             human::time(Duration::from_micros(line.cost_us)),
-            human::age(now.saturating_sub(Duration::from_secs(line.created_s))),
+            human::age(Duration::from_secs(now_s.saturating_sub(line.created_s))),
         ]);
     }
     table.render(0)

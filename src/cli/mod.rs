@@ -12,8 +12,11 @@ mod inventory;
 mod list;
 mod output;
 mod purge;
+mod report;
 mod stats;
 mod summary;
+mod times;
+mod why_miss;
 
 use crate::config::Loaded;
 use crate::config::value::{DURATION_FORM, parse_duration};
@@ -23,7 +26,7 @@ use output::Console;
 use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A build cache for Rust.
 #[derive(Debug, Parser)]
@@ -55,6 +58,10 @@ enum Command {
     Stats(stats::Options),
     /// List what the store holds.
     List(list::Options),
+    /// Show builds in detail.
+    Report(report::Options),
+    /// Name the input that differed when a crate was compiled again.
+    WhyMiss(why_miss::Options),
     /// Remove results from the store.
     Purge(purge::Options),
     /// Read and change the configuration.
@@ -79,9 +86,8 @@ impl Since {
     /// Milliseconds since 1970; 0 is everything.
     fn start_ms(&self) -> u64 {
         let Some(since) = self.since else { return 0 };
-        let start = SystemTime::now().checked_sub(since);
-        let start = start.and_then(|start| start.duration_since(UNIX_EPOCH).ok());
-        start.map_or(0, |start| u64::try_from(start.as_millis()).unwrap_or(0))
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        times::now_ms().saturating_sub(since_ms)
     }
 }
 
@@ -130,6 +136,8 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Stats(options) => stats::run(&options, console),
         Command::List(options) => list::run(&options, console),
         Command::Purge(options) => purge::run(&options, console),
+        Command::Report(options) => report::run(&options, console),
+        Command::WhyMiss(options) => why_miss::run(&options, console),
         Command::Config(command) => config::run(command, console),
         Command::Completions { shell } => completions::run(shell, console),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use store_format::{Event, EventOutcome};
 
 /// Reasons of calls that ask the compiler something begin like this.
-const PROBE_PREFIX: &str = "not-a-compile|";
+pub(super) const PROBE_PREFIX: &str = "not-a-compile|";
 /// Reasons of compilations whose inputs could not be seen begin like this.
 const UNOBSERVED_PREFIX: &str = "unobserved";
 

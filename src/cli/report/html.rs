@@ -1,0 +1,187 @@
+//! The report as one page that needs nothing else: no script, no font, no other address.
+
+use super::build::{Build, outcome_class, outcome_name};
+use super::{Ranked, Report, joined, time};
+use crate::cli::summary::Summary;
+use crate::cli::{human, times};
+use std::fmt::Write;
+use store_format::Event;
+
+/// Width of a timeline in its own units.
+const WIDTH: u64 = 1000;
+const LANE_HEIGHT: usize = 14;
+/// Width of one character of a label.
+const LETTER_WIDTH: u64 = 6;
+const CLASSES: [&str; 5] = ["hit", "miss", "error", "skipped", "passthrough"];
+
+pub(super) fn render(report: &Report) -> String {
+    let title = format!("kache report {}", times::timestamp(report.generated_ms));
+    let mut body = format!("<h1>{title}</h1>\n");
+    body += &tiles(report);
+    body += &list("Suggestions", report.suggestions.iter().map(|text| escaped(text)));
+    body += "<h2>Timeline</h2>\n";
+    body += &key();
+    for build in report.builds.iter().rev().take(report.top) {
+        body += &timeline(build, &report.events);
+    }
+    if report.builds.is_empty() {
+        body += "<p>No build has used the cache in this time.</p>\n";
+    }
+    body += &ranking("Most expensive misses", &report.top_misses);
+    body += &ranking("Most valuable hits", &report.top_hits);
+    let bypass = report.bypass();
+    let bypass = bypass.iter().map(|(reason, count)| format!("{}: {count}", escaped(reason)));
+    body += &list("Not cached", bypass.take(report.top));
+    let errors = report.errors().take(report.top);
+    body += &list(
+        "Errors",
+        errors.map(|event| escaped(&format!("{}: {}", event.crate_name, event.reason))),
+    );
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        include_str!("page.css")
+    )
+}
+
+fn tiles(report: &Report) -> String {
+    let summary = &report.summary;
+    let of = |part: u64, whole: u64| format!("{} of {}", human::count(part), human::count(whole));
+    let tiles = [
+        ("hit rate", human::share(summary.hits(), summary.lookups())),
+        ("hits", of(summary.hits(), summary.lookups())),
+        ("time saved", time(summary.saved_us())),
+        ("not cached", human::count(summary.skipped + summary.errors + summary.passthroughs)),
+        ("restored", human::size(summary.restored_bytes)),
+        ("without a copy", human::share(summary.linked_bytes, summary.restored_bytes)),
+        ("store", human::size(report.inventory.blob_bytes)),
+    ];
+    let tile =
+        |(name, value): (&str, String)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n");
+    format!("<dl>\n{}</dl>\n", tiles.map(tile).concat())
+}
+
+fn key() -> String {
+    let entry = |class| format!("<span style=\"background:var(--{class})\"></span>{class}");
+    format!("<p class=\"key\">{}</p>\n", CLASSES.map(entry).concat())
+}
+
+/// A build: what it was, and a bar for each call of the compiler.
+fn timeline(build: &Build, events: &[Event]) -> String {
+    let summary = Summary::of(build.of(events));
+    let duration_ms = (build.ended_ms - build.started_ms).max(1);
+    let (lanes, lane_count) = build.lanes(events);
+    let height = lane_count * LANE_HEIGHT + 4;
+    let mut svg = format!(
+        "<h3>{} <span class=\"faint\">{}</span></h3>\n<p>{}, {} hits, {} misses, {} saved</p>\n\
+         <svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"timeline\">\n",
+        escaped(if build.workspace.is_empty() { "build" } else { &build.workspace }),
+        times::timestamp(build.started_ms),
+        time(duration_ms * 1000),
+        human::count(summary.hits()),
+        human::count(summary.crates() - summary.hits()),
+        time(summary.saved_us()),
+    );
+    for (event, lane) in build.of(events).zip(lanes) {
+        svg += &bar(event, build.started_ms, duration_ms, lane);
+    }
+    svg + "</svg>\n"
+}
+
+fn bar(event: &Event, started_ms: u64, duration_ms: u64, lane: usize) -> String {
+    let x = (event.started_ms - started_ms) * WIDTH / duration_ms;
+    let width = (u64::from(event.elapsed_us) * WIDTH / duration_ms / 1000).max(1);
+    let y = lane * LANE_HEIGHT + 2;
+    let class = outcome_class(event.outcome);
+    let name = if event.crate_name.is_empty() { &event.reason } else { &event.crate_name };
+    let mut title = format!(
+        "{name} {} {}: {}, {}",
+        event.crate_version,
+        event.kind,
+        outcome_name(event.outcome),
+        time(event.elapsed_us.into()),
+    );
+    for line in std::iter::once(&event.reason).chain(&event.explanation).filter(|l| !l.is_empty()) {
+        title.push('\n');
+        title += line;
+    }
+    let mut bar = format!(
+        "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{}\" rx=\"2\">\
+         <title>{}</title></rect>\n",
+        LANE_HEIGHT - 2,
+        escaped(&title),
+    );
+    let letters = usize::try_from(width / LETTER_WIDTH).unwrap_or(0);
+    if letters > 3 {
+        let label: String = name.chars().take(letters).collect();
+        let (x, y) = (x + 3, y + LANE_HEIGHT - 5);
+        // Writing to a string cannot fail.
+        writeln!(bar, "<text x=\"{x}\" y=\"{y}\">{}</text>", escaped(&label)).unwrap_or_default();
+    }
+    bar
+}
+
+fn ranking(title: &str, ranked: &[Ranked]) -> String {
+    if ranked.is_empty() {
+        return String::new();
+    }
+    let row = |line: &Ranked| {
+        format!(
+            "<tr><td><code>{}</code></td><td>{}</td><td class=\"right\">{}</td>\
+             <td class=\"right\">{}</td><td class=\"right\">{}</td><td>{}</td></tr>\n",
+            escaped(&line.crate_name),
+            escaped(&line.kind),
+            human::count(line.count),
+            time(line.compile_us),
+            human::size(line.size_bytes),
+            escaped(&line.reason),
+        )
+    };
+    format!(
+        "<h2>{title}</h2>\n<div class=\"scroll\"><table>\n<tr><th>crate</th><th>kind</th>\
+         <th class=\"right\">times</th><th class=\"right\">compile time</th>\
+         <th class=\"right\">size</th><th>reason</th></tr>\n{}</table></div>\n",
+        ranked.iter().map(row).collect::<String>()
+    )
+}
+
+/// Lines that are escaped already.
+fn list(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines = joined(lines.map(|line| format!("<li>{line}</li>")));
+    if lines.is_empty() { lines } else { format!("<h2>{title}</h2>\n<ul>\n{lines}</ul>\n") }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '&' => escaped += "&amp;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store_format::EventOutcome;
+
+    #[test]
+    fn names_cannot_become_markup() {
+        let event = Event {
+            crate_name: "<script>\"x\"".to_owned(),
+            elapsed_us: 1_000_000,
+            outcome: EventOutcome::Miss,
+            ..Event::default()
+        };
+        let bar = bar(&event, 0, 1000, 0);
+        assert!(bar.contains("&lt;script&gt;&quot;x&quot;") && !bar.contains("<script>"), "{bar}");
+        assert!(bar.contains("width=\"1000\"") && bar.contains("<text"), "{bar}");
+    }
+}

@@ -1,0 +1,131 @@
+//! `kache why-miss`: what differed when a crate was compiled although the store knew it.
+//!
+//! The wrapper compares each miss with the crate's last compilation and notes what differed in its
+//! event. This command shows that note, for the latest miss of each kind of unit.
+
+use super::output::{Console, Style};
+use super::{EXIT_FINDINGS, configuration, human, times};
+use crate::config::nearest;
+use crate::events::{self, is_hit};
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+use store_format::{Event, EventOutcome};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[arg(value_name = "CRATE")]
+    crate_name: String,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is known of one kind of unit of the crate.
+#[derive(Debug, Default)]
+struct Unit {
+    miss: Option<Event>,
+    hits_since: u64,
+}
+
+pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
+    let loaded = configuration(console)?;
+    // Crates are named with underscores, packages often with hyphens.
+    let name = options.crate_name.replace('-', "_");
+    let mut names = BTreeSet::new();
+    let mut units: BTreeMap<String, Unit> = BTreeMap::new();
+    for event in events::read(&loaded.config.cache_dir, 0).context("read the event log")? {
+        if event.outcome == EventOutcome::Passthrough {
+            continue;
+        }
+        if event.crate_name.replace('-', "_") == name {
+            let unit = units.entry(event.kind.clone()).or_default();
+            if is_hit(event.outcome) {
+                unit.hits_since += 1;
+            } else {
+                *unit = Unit { miss: Some(event), hits_since: 0 };
+            }
+        } else if !names.contains(&event.crate_name) {
+            names.insert(event.crate_name);
+        }
+    }
+    if units.is_empty() {
+        console.error(&format!("the event log has no compilation of `{}`", options.crate_name));
+        if let Some(known) = nearest(&name, names.iter().map(String::as_str)) {
+            console.hint(&format!("did you mean `{known}`?"));
+        }
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    let mut out = console.data();
+    if options.json {
+        let units: Vec<_> = units.iter().map(|(kind, unit)| json(kind, unit)).collect();
+        serde_json::to_writer_pretty(&mut out, &units).context("write the explanation")?;
+        writeln!(out)?;
+    } else {
+        for (kind, unit) in &units {
+            out.write_all(text(&name, kind, unit, console).as_bytes())?;
+        }
+    }
+    out.flush().context("write the explanation")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(name: &str, kind: &str, unit: &Unit, console: &Console) -> String {
+    let Some(miss) = &unit.miss else {
+        let hits = human::plural(unit.hits_since, "hit", "hits");
+        return format!("{}: never missed, {hits}\n", heading(name, "", kind, console));
+    };
+    let age = human::age(Duration::from_millis(times::now_ms().saturating_sub(miss.started_ms)));
+    let ago = if age == "just now" { age } else { format!("{age} ago") };
+    let compiled = human::time(Duration::from_micros(miss.compile_us.into()));
+    let mut lines = vec![
+        format!("{}: {}", heading(name, &miss.crate_version, kind, console), miss.reason),
+        format!("  {ago} in {}, compiled in {compiled}", miss.workspace),
+    ];
+    lines.extend(explanation(miss).iter().map(|line| format!("  {line}")));
+    if unit.hits_since > 0 {
+        lines.push(format!("  since then: {}", human::plural(unit.hits_since, "hit", "hits")));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn heading(name: &str, version: &str, kind: &str, console: &Console) -> String {
+    let separator = if version.is_empty() { "" } else { " " };
+    let name = console.paint(Style::Heading, &format!("{name}{separator}{version}"));
+    format!("{name} ({kind})")
+}
+
+/// What differed, or what is to be said where nothing was compared.
+fn explanation(miss: &Event) -> Vec<String> {
+    if !miss.explanation.is_empty() {
+        return miss.explanation.clone();
+    }
+    let stored = matches!(miss.outcome, EventOutcome::Miss | EventOutcome::Dup);
+    let remark = match (stored, miss.reason.as_str()) {
+        (true, "first build") => "this store had never seen it compiled",
+        (true, "inputs differ") => {
+            "nothing differs from its last compilation: an earlier result was removed, or another \
+             target or checkout was compiled between"
+        }
+        (true, _) => return Vec::new(),
+        (false, _) => "the outputs were not stored",
+    };
+    vec![remark.to_owned()]
+}
+
+fn json(kind: &str, unit: &Unit) -> serde_json::Value {
+    serde_json::json!({
+        "kind": kind,
+        "hits_since": unit.hits_since,
+        "miss": unit.miss.as_ref().map(|miss| serde_json::json!({
+            "started_ms": miss.started_ms,
+            "crate_version": miss.crate_version,
+            "workspace": miss.workspace,
+            "reason": miss.reason,
+            "key": miss.action.map(|action| action.0.to_string()),
+            "compile_ms": miss.compile_us / 1000,
+            "explanation": miss.explanation,
+        })),
+    })
+}
