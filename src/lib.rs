@@ -1,10 +1,24 @@
 //! kache: a zero-copy, content-addressed build cache for Rust. See `ARCHITECTURE.md`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod account;
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::disallowed_methods,
+        reason = "commands are no hot path, and standard calls say the most to their readers"
+    )
+)]
 pub mod cli;
 pub mod compile;
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "one file is read, once"))]
 pub mod config;
 pub mod env;
+#[cfg_attr(
+    not(test),
+    expect(clippy::disallowed_methods, reason = "the log of events is one append")
+)]
 pub mod events;
 pub mod explain;
 pub mod fs;
@@ -14,8 +28,13 @@ pub mod inputs;
 pub mod invocation;
 pub mod key;
 pub mod launcher;
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the log is one append"))]
 pub mod log;
 pub mod memo;
+#[cfg_attr(
+    not(test),
+    expect(clippy::disallowed_methods, reason = "reads executables, and a log of its own")
+)]
 pub mod observe;
 pub mod outcome;
 pub mod process;
