@@ -371,9 +371,9 @@ impl<M: Memory> Table<M> {
     fn payload_at(&self, offset: u64, head: &FrameHead) -> Option<Vec<u8>> {
         debug_assert!(head.payload_bytes <= PAYLOAD_BYTES_MAX);
         let words = &self.heap_at(offset, head.words())?[FRAME_HEAD_WORDS..];
-        let mut payload = Vec::with_capacity(words.len() * header::WORD_BYTES);
-        for word in words {
-            payload.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        let mut payload = vec![0; words.len() * header::WORD_BYTES];
+        for (bytes, word) in payload.as_chunks_mut().0.iter_mut().zip(words) {
+            *bytes = word.load(Ordering::Relaxed).to_le_bytes();
         }
         payload.truncate(head.payload_bytes);
         head.covers(&payload).then_some(payload)
