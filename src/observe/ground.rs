@@ -104,6 +104,7 @@ impl<'a> Ground<'a> {
         is_state_of_the_machine(path)
             || self.is_covered(path)
             || self.is_kaches_own(path)
+            || self.own_outputs.contains(path)
             || self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory))
             || self.out_dir_was_empty
                 && self.out_dir.as_ref().is_some_and(|directory| path.starts_with(directory))
@@ -137,7 +138,6 @@ impl<'a> Ground<'a> {
         parent.is_some_and(|parent| {
             is_out_dir(parent) || self.temporary.iter().any(|directory| parent == directory)
         }) || self.temporary.iter().any(|directory| *directory == *place)
-            || self.own_outputs.contains(&*place)
             || self.dependency(&place).is_some()
     }
 

@@ -21,10 +21,12 @@ pub(crate) const WORD_MAGIC: usize = 0;
 pub(crate) const WORD_HEAP_USED: usize = 1;
 /// Not zero once a record was lost.
 pub(crate) const WORD_OVERFLOW: usize = 2;
-/// The process that reported first: the one that the wrapper started.
+/// The process that the wrapper started, once it has reported.
 pub(crate) const WORD_FIRST_PID: usize = 3;
-/// The wrapper, if the first process shall end with it, else zero.
-pub(crate) const WORD_OWNER_PID: usize = 4;
+/// The wrapper.
+pub(crate) const WORD_WRAPPER_PID: usize = 4;
+/// Not zero if the first process shall end with the wrapper.
+pub(crate) const WORD_END_WITH_WRAPPER: usize = 5;
 
 pub(crate) const HEADER_BYTES: usize = 4096;
 pub(crate) const SET_SLOTS: usize = 1 << 18;

@@ -62,10 +62,10 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Reads a log whose writers have ended.
-    pub(crate) fn read(log: &File) -> Self {
+    /// Reads a log whose writers have ended. The first process was to run `expected`.
+    pub(crate) fn read(log: &File, expected: Option<&Path>) -> Self {
         match Heap::read(log) {
-            Ok(heap) => Self::parse(&heap),
+            Ok(heap) => Self::parse(&heap, expected),
             Err(_) => Self::empty(IncompleteReason::Unreadable),
         }
     }
@@ -82,7 +82,7 @@ impl Observation {
         }
     }
 
-    fn parse(heap: &Heap) -> Self {
+    fn parse(heap: &Heap, expected: Option<&Path>) -> Self {
         let mut reader = Reader::new();
         let is_whole = reader.records(&heap.bytes);
         let processes = reader.processes.reports();
@@ -90,8 +90,11 @@ impl Observation {
             Err(IncompleteReason::Overflow)
         } else if !is_whole {
             Err(IncompleteReason::Torn)
-        } else if processes == 0 {
+        } else if heap.first_pid == 0 {
             Err(IncompleteReason::NobodyReported)
+        } else if let Some(path) = expected.filter(|path| reader.root.as_deref() != Some(path)) {
+            // It reported late, as something else: what it did before is not known.
+            Err(IncompleteReason::Unreported(path.to_owned()))
         } else if let Some(path) = reader.processes.unreported(heap.first_pid) {
             Err(IncompleteReason::Unreported(path))
         } else if let Some(what) = reader.blind.take() {

@@ -18,6 +18,7 @@ mod programs;
 pub mod rules;
 mod variables;
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -51,6 +52,8 @@ pub enum Unobservable {
 pub struct Observer {
     library: PathBuf,
     log: File,
+    /// What the process is expected to report as: its executable, or its script's interpreter.
+    expected: OnceCell<Option<PathBuf>>,
 }
 
 impl fmt::Debug for Observer {
@@ -72,12 +75,13 @@ impl Observer {
 
     fn with_library(library: PathBuf) -> Result<Self, Unobservable> {
         let log = new_log().map_err(Unobservable::Log)?;
-        Ok(Self { library, log })
+        Ok(Self { library, log, expected: OnceCell::new() })
     }
 
     /// Puts the command under observation. The command must be started by this process, and
     /// while the observer exists.
     pub fn attach(&self, command: &mut Command) {
+        self.expected.get_or_init(|| programs::first_image(command));
         let own = std::process::id();
         let descriptor = self.log.as_raw_fd();
         command.env(layout::VARIABLE, format!("/proc/{own}/fd/{descriptor}"));
@@ -95,17 +99,12 @@ impl Observer {
 
     /// Makes the first observed process end (by `SIGTERM`) when the calling thread does.
     pub fn end_with_this_thread(&self) -> io::Result<()> {
-        self.write_word(layout::WORD_OWNER_PID, u64::from(std::process::id()))
-    }
-
-    fn write_word(&self, index: usize, value: u64) -> io::Result<()> {
-        // Words are shared with processes of this machine alone.
-        self.log.write_all_at(&native(value), index as u64 * 8)
+        self.log.write_all_at(&native(1), layout::WORD_END_WITH_WRAPPER as u64 * 8)
     }
 
     /// What was observed. To be called when the process has ended.
     pub fn finish(self) -> Observation {
-        Observation::read(&self.log)
+        Observation::read(&self.log, self.expected.into_inner().flatten().as_deref())
     }
 }
 
@@ -119,7 +118,9 @@ fn new_log() -> io::Result<File> {
     use rustix::fs::{MemfdFlags, memfd_create};
     let log = File::from(memfd_create(c"kache-observe", MemfdFlags::CLOEXEC)?);
     log.set_len(layout::LOG_BYTES as u64)?;
+    let own = u64::from(std::process::id());
     log.write_all_at(&native(layout::MAGIC), layout::WORD_MAGIC as u64 * 8)?;
+    log.write_all_at(&native(own), layout::WORD_WRAPPER_PID as u64 * 8)?;
     Ok(log)
 }
 

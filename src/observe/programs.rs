@@ -6,8 +6,11 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::access::Access;
 use crate::fs::{self, FileKind};
@@ -64,4 +67,28 @@ impl SearchPath {
 
 fn is_executable(path: &Path) -> bool {
     fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.mode & 0o111 != 0)
+}
+
+/// The executable that a command starts with: the program, or the interpreter of the script that it
+/// is. `None` where that cannot be told.
+pub(crate) fn first_image(command: &Command) -> Option<PathBuf> {
+    let program = Path::new(command.get_program());
+    let directory = command.get_current_dir().unwrap_or(Path::new(""));
+    let path = if program.components().count() > 1 || program.is_absolute() {
+        directory.join(program)
+    } else {
+        SearchPath::of_this_process().find(program.as_os_str())?.to_owned()
+    };
+    let image = interpreter(&path).unwrap_or(path);
+    std::fs::canonicalize(image).ok()
+}
+
+/// What the first line of a script says that it is run by.
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    const LINE_BYTES_MAX: u64 = 256;
+    let mut begin = Vec::new();
+    File::open(path).ok()?.take(LINE_BYTES_MAX).read_to_end(&mut begin).ok()?;
+    let line = begin.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
+    Some(super::path_of(name))
 }

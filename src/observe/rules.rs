@@ -4,7 +4,7 @@
 //! |---|---|
 //! | below the sysroot: the compiler's libraries, its targets' `lib`, `bin` and `codegen-backends` | the toolchain's digest covers them, and the names in them |
 //! | what an observed process has made before, and all below it | it follows from the other inputs |
-//! | probes directly in the output directory, and of the call's own outputs | what is there from an earlier compilation is replaced |
+//! | the call's own outputs, and probes directly in the output directory | what is there from an earlier compilation is replaced |
 //! | the incremental directory | such results have a key of their own, and Cargo owns the content |
 //! | probes directly in a directory for temporary files | names made up at random |
 //! | names in `-L` directories and the sysroot | the compiler looks for crates by name; those that it reads are inputs |

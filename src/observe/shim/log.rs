@@ -9,8 +9,8 @@ use core::sync::atomic::{
 
 use crate::layout::{
     BLIND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LOADED, LOG_BYTES, MAGIC, PROBES,
-    RECORD_HEADER_BYTES, SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_FIRST_PID,
-    WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WORD_OWNER_PID,
+    RECORD_HEADER_BYTES, SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_END_WITH_WRAPPER, WORD_FIRST_PID,
+    WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WORD_WRAPPER_PID,
 };
 use crate::system::{self, PATH_BYTES_MAX};
 
@@ -122,10 +122,13 @@ fn map(log: *const c_char) -> *mut u8 {
 
 fn report_start(mapping: *mut u8) {
     let pid = system::pid();
-    let owner = word(mapping, WORD_OWNER_PID).load(Relaxed);
-    let first = word(mapping, WORD_FIRST_PID);
-    if first.compare_exchange(0, pid, Relaxed, Relaxed).is_ok() && owner != 0 {
-        system::end_with(owner);
+    let wrapper = word(mapping, WORD_WRAPPER_PID).load(Relaxed);
+    if system::parent_pid() == wrapper {
+        let first = word(mapping, WORD_FIRST_PID);
+        let is_first = first.compare_exchange(0, pid, Relaxed, Relaxed).is_ok();
+        if is_first && word(mapping, WORD_END_WITH_WRAPPER).load(Relaxed) != 0 {
+            system::end_with(wrapper);
+        }
     }
     let mut buffer = [0; PATH_BYTES_MAX];
     let executable = system::read_link(system::AT_FDCWD, c"/proc/self/exe".as_ptr(), &mut buffer);

@@ -107,6 +107,10 @@ pub(crate) fn pid() -> u64 {
     call(number::GETPID, [0; 6]) as u64
 }
 
+pub(crate) fn parent_pid() -> u64 {
+    call(number::GETPPID, [0; 6]) as u64
+}
+
 pub(crate) fn exit_group(status: isize) {
     call(number::EXIT_GROUP, [status, 0, 0, 0, 0, 0]);
 }
@@ -237,7 +241,7 @@ pub(crate) fn end_with(owner: u64) {
     const PR_SET_PDEATHSIG: isize = 1;
     const SIGTERM: isize = 15;
     call(number::PRCTL, [PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0, 0]);
-    if call(number::GETPPID, [0; 6]) as u64 != owner {
+    if parent_pid() != owner {
         call(number::KILL, [pid() as isize, SIGTERM, 0, 0, 0, 0]);
     }
 }
