@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,9 +17,31 @@ use crate::memo::{FileIdentity, Memo};
 use crate::observe::rules;
 use crate::roots::Roots;
 
-/// The modification time of every shared blob: one moment, long past and with a fraction that no
-/// archive or tool produces, so that a store file is recognised by it.
-pub const SHARED_MTIME_NS: i64 = 1_000_000_000_271_828_182;
+/// Shared blobs date from between 1987 and 2004, and from these fractions of a second, which no
+/// archive or tool produces: so a store file is recognised.
+const SHARED_SECONDS: RangeInclusive<i64> = 1 << 29..=(1 << 30) - 1;
+const SHARED_NANOSECONDS: RangeInclusive<i64> = 271_000_000..=271_000_000 + (1 << 19) - 1;
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// The modification time of a shared blob: long past, and told by 48 bits of its digest.
+///
+/// The memo knows shared blobs without their `ctime`. An inode number is given to a new file once its
+/// blob is gone, and means another file where a store was copied to: were the time one and the same,
+/// the memo would answer with the digest of the file that had the number and size before.
+pub fn shared_mtime_ns(digest: &Digest) -> i64 {
+    let within = |range: &RangeInclusive<i64>, first: usize| {
+        let bytes = std::array::from_fn(|place| digest.0[first + place]);
+        let span = range.end() - range.start() + 1;
+        range.start() + i64::from(u32::from_le_bytes(bytes)) % span
+    };
+    within(&SHARED_SECONDS, 0) * NANOSECONDS + within(&SHARED_NANOSECONDS, 4)
+}
+
+/// Whether a file of this modification time is a shared blob.
+pub fn is_shared_mtime(mtime_ns: i64) -> bool {
+    SHARED_SECONDS.contains(&mtime_ns.div_euclid(NANOSECONDS))
+        && SHARED_NANOSECONDS.contains(&mtime_ns.rem_euclid(NANOSECONDS))
+}
 
 /// Reads inputs, through the memo.
 pub struct Inputs<'a> {
@@ -111,7 +134,7 @@ impl<'a> Inputs<'a> {
         let stem = self.path(input)?;
         extensions.iter().find_map(|extension| {
             let stat = fs::stat(&with_suffix(&stem, extension)).ok()?;
-            (stat.mtime_ns != SHARED_MTIME_NS).then_some(stat.mtime_ns)
+            (!is_shared_mtime(stat.mtime_ns)).then_some(stat.mtime_ns)
         })
     }
 
@@ -185,7 +208,7 @@ pub fn content_digest(memo: &Memo, path: &Path, stat: &Stat) -> Result<Digest, F
 /// What the memo knows a file by. A shared blob's `ctime` changes with every new link to it; its
 /// modification time, which nothing else has, and its lack of write permission stand for it.
 pub fn identity(stat: &Stat) -> FileIdentity {
-    let shared = stat.mtime_ns == SHARED_MTIME_NS && stat.mode & 0o222 == 0;
+    let shared = is_shared_mtime(stat.mtime_ns) && stat.mode & 0o222 == 0;
     FileIdentity {
         device: stat.device,
         inode: stat.inode,
@@ -264,4 +287,53 @@ pub fn frame(hasher: &mut blake3::Hasher, bytes: &[u8]) {
 
 pub fn finish(hasher: &blake3::Hasher) -> Digest {
     Digest(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as the store shares it.
+    fn share(path: &Path, content: &[u8]) -> Digest {
+        let digest = Digest(*blake3::hash(content).as_bytes());
+        std::fs::write(path, content).unwrap();
+        fs::set_mode(path, 0o444).unwrap();
+        fs::set_mtime(path, shared_mtime_ns(&digest)).unwrap();
+        digest
+    }
+
+    /// A library was evicted, and the next one of the same size got its inode: the memo answered with
+    /// the evicted one's digest, and programs came back linked with that.
+    #[test]
+    fn a_shared_file_is_not_taken_for_one_that_had_its_inode_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let memo = Memo::open(&directory.path().join("cache")).unwrap();
+        let path = directory.path().join("libx.rlib");
+        let value = || content_digest(&memo, &path, &fs::stat(&path).unwrap()).unwrap();
+
+        let first = share(&path, b"one");
+        let inode = fs::stat(&path).unwrap().inode;
+        assert_eq!(value(), first);
+        assert_eq!(memo.probe(&identity(&fs::stat(&path).unwrap())), Some(first));
+
+        fs::set_mode(&path, 0o644).unwrap();
+        let second = share(&path, b"two");
+        assert_eq!(fs::stat(&path).unwrap().inode, inode);
+        assert_eq!(value(), second);
+    }
+
+    #[test]
+    fn times_of_shared_files_are_long_past_and_recognised() {
+        for number in 0..1000_u32 {
+            let mtime_ns =
+                shared_mtime_ns(&Digest(*blake3::hash(&number.to_le_bytes()).as_bytes()));
+            assert!(is_shared_mtime(mtime_ns));
+            assert!((1987..=2004).contains(&(1970 + mtime_ns / NANOSECONDS / 31_556_952)));
+            // As an archive would bring it back.
+            assert!(!is_shared_mtime(mtime_ns / NANOSECONDS * NANOSECONDS));
+        }
+        for edge in [[0; 32], [255; 32]] {
+            assert!(is_shared_mtime(shared_mtime_ns(&Digest(edge))));
+        }
+    }
 }

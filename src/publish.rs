@@ -19,7 +19,7 @@ use crate::compile::Compiled;
 use crate::explain;
 use crate::fs;
 use crate::index::Kind;
-use crate::inputs::{Inputs, SHARED_MTIME_NS};
+use crate::inputs::{Inputs, is_shared_mtime};
 use crate::key::action_key;
 use crate::outcome::Reason;
 use crate::roots::RootSet;
@@ -163,7 +163,7 @@ fn refuse_changed(manifest: &Manifest, values: &Inputs, started_ns: i64) -> Resu
 fn changed_since(path: &Path, since_ns: i64) -> bool {
     for path in path.ancestors() {
         match fs::stat(path) {
-            Ok(stat) if stat.mtime_ns == SHARED_MTIME_NS => return false,
+            Ok(stat) if is_shared_mtime(stat.mtime_ns) => return false,
             Ok(stat) => return stat.ctime_ns > since_ns,
             Err(error) if error.is_absent() => {}
             Err(_) => return true,

@@ -12,7 +12,7 @@ use store_format::{Digest, NodeKind, Output, OutputRole};
 
 use super::Store;
 use crate::fs::{self, FileKind, FsError};
-use crate::inputs::SHARED_MTIME_NS;
+use crate::inputs::shared_mtime_ns;
 use crate::invocation::depinfo;
 use crate::roots::{RootSet, Roots};
 
@@ -106,7 +106,7 @@ fn file(
     }
     let blob = store.blob_path(&output.blob);
     let new = match output.role {
-        OutputRole::Shared => share(path, &blob, output.mode)?,
+        OutputRole::Shared => share(path, &blob, output)?,
         _ => lend(path, &blob)?,
     };
     ingested.known &= !new;
@@ -149,14 +149,15 @@ fn hash_and_scan(roots: &Roots, path: &Path, surviving: &mut RootSet) -> Result<
 }
 
 /// Makes `path` and the blob one inode that nobody writes to. Returns whether the blob is new.
-fn share(path: &Path, blob: &Path, mode: u32) -> Result<bool, FsError> {
-    let read_only = if mode & 0o111 == 0 { 0o444 } else { 0o555 };
-    if fs::stat(blob).is_ok_and(|stat| stat.mtime_ns == SHARED_MTIME_NS) {
+fn share(path: &Path, blob: &Path, output: &Output) -> Result<bool, FsError> {
+    let read_only = if output.mode & 0o111 == 0 { 0o444 } else { 0o555 };
+    let mtime_ns = shared_mtime_ns(&output.blob);
+    if fs::stat(blob).is_ok_and(|stat| stat.mtime_ns == mtime_ns) {
         fs::replace_by_link(blob, path)?;
         return Ok(false);
     }
     fs::set_mode(path, read_only)?;
-    fs::set_mtime(path, SHARED_MTIME_NS)?;
+    fs::set_mtime(path, mtime_ns)?;
     in_its_directory(blob, || fs::link_or_copy_new(path, blob))
 }
 
