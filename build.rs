@@ -1,4 +1,5 @@
-//! Compiles the observer's preloaded library for the target, where the observer exists.
+//! Compiles the observer's preloaded library for the target, where the observer exists, and has the
+//! executable linked so that starting it costs little.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,55 @@ fn main() {
         // An empty library: observation is not possible there.
         std::fs::write(&output, []).expect("the build directory can be written to");
     }
+    if linux && variable("CARGO_CFG_TARGET_ENV") == "gnu" && variable("HOST") == variable("TARGET")
+    {
+        link_statically();
+    }
+}
+
+/// Libraries that the compiler names when it links an executable for GNU systems, and the archives
+/// that stand for them.
+const LIBRARIES: [(&str, &[&str]); 7] = [
+    ("libc.so", &["libc.a", "libgcc_eh.a", "libgcc.a"]),
+    ("libgcc_s.so", &["libgcc_eh.a", "libgcc.a", "libc.a"]),
+    ("libm.so", &["libm.a"]),
+    ("libdl.so", &["libdl.a"]),
+    ("libpthread.so", &["libpthread.a"]),
+    ("librt.so", &["librt.a"]),
+    ("libutil.so", &["libutil.a"]),
+];
+
+/// Links the executable statically and to a fixed address, where the C library comes as an archive:
+/// Cargo sets a library path for the compiler and so for the wrapper, in which the loader would
+/// search for every shared library first (some 40 system calls at each start, and relocations).
+///
+/// The compiler names shared libraries all the same. Linker scripts of those names lead to the
+/// archives.
+fn link_statically() {
+    let Some(scripts) = LIBRARIES.iter().map(script).collect::<Option<Vec<_>>>() else { return };
+    let directory = PathBuf::from(variable("OUT_DIR")).join("static");
+    std::fs::create_dir_all(&directory).expect("the build directory can be written to");
+    for ((name, _), script) in LIBRARIES.iter().zip(scripts) {
+        std::fs::write(directory.join(name), script)
+            .expect("the build directory can be written to");
+    }
+    println!("cargo::rustc-link-arg-bins=-L{}", directory.display());
+    println!("cargo::rustc-link-arg-bins=-static");
+    println!("cargo::rustc-link-arg-bins=-no-pie");
+}
+
+/// The linker script of a library; `None` if one of its archives is not there.
+fn script((_, archives): &(&str, &[&str])) -> Option<String> {
+    let found = archives.iter().map(|archive| archive_path(archive)).collect::<Option<Vec<_>>>()?;
+    Some(format!("GROUP ( {} )\n", found.join(" ")))
+}
+
+/// Where the C compiler finds an archive.
+fn archive_path(name: &str) -> Option<String> {
+    let linker = env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".to_owned());
+    let output = Command::new(linker).arg(format!("-print-file-name={name}")).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (path.starts_with('/') && Path::new(&path).exists()).then_some(path)
 }
 
 fn variable(name: &str) -> String {
