@@ -1,0 +1,119 @@
+//! The commands as a user meets them: what they print, and with which exit status, on a store that
+//! real builds have filled.
+//!
+//! `SNAPSHOTS=overwrite cargo test --test commands` accepts what they print now.
+#![expect(clippy::needless_raw_string_hashes, reason = "snapshots are written with them")]
+
+mod configuration;
+mod report;
+mod space;
+mod store;
+
+use snapbox::{assert_data_eq, str};
+use space::Space;
+
+#[test]
+fn without_arguments_there_is_help() {
+    assert_data_eq!(
+        Space::new().run(&[]),
+        str![[r#"
+A zero-copy, content-addressed build cache for Rust: hardlinks locally, S3 for sharing
+
+Usage: kache [OPTIONS] [COMMAND]
+
+Commands:
+ cargo Run Cargo through the cache, nothing configured
+ demo Build a small sample twice and show what was reused
+ stats Show what the cache did
+ list List what the store holds
+ report Show builds in detail
+ why-miss Name the input that differed when a crate was compiled again
+ purge Remove results from the store
+ config Read and change the configuration
+ completions Print completions for a shell
+ help Print this message or the help of the given subcommand(s)
+
+Options:
+ -q, --quiet Only data and errors, no notes
+ -h, --help Print help
+ -V, --version Print version
+
+Try `kache cargo build`: Cargo through the cache, nothing configured.
+exit status 0
+
+"#]]
+    );
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_a_broken_pipe_with_0() {
+    let space = Space::new();
+    for arguments in [&["stats", "--since", "1y"][..], &["lst"], &["list", "--sort", "colour"]] {
+        let output = space.kache(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = space.kache(&["config", "list"]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn cargo_keeps_its_exit_status_and_its_options() {
+    let space = Space::new();
+    let output = space.kache(&["cargo", "--quiet", "no-such-command"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    let output = space.kache(&["cargo", "--version"]).output().unwrap();
+    assert!(output.stdout.starts_with(b"cargo "), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let output = space.kache(&["cargo", "--version"]).env("CARGO", "/nowhere/cargo").output();
+    assert_data_eq!(
+        space.shown(&output.unwrap()),
+        str![[r#"
+error: `/nowhere/cargo` was not found
+hint: install Rust, or put the directory of `cargo` in PATH
+exit status 2
+
+"#]]
+    );
+}
+
+#[test]
+fn cargo_warns_when_another_wrapper_is_configured() {
+    let space = Space::new();
+    let version = || space.kache(&["cargo", "--version"]);
+    let output = version().env("RUSTC_WRAPPER", "sccache").output().unwrap();
+    assert_data_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        str![[r#"
+warning: RUSTC_WRAPPER sets the wrapper `sccache`; this command uses kache in its place
+
+"#]]
+    );
+    std::fs::create_dir(space.path(".cargo")).unwrap();
+    let config = space.path(".cargo/config.toml");
+    std::fs::write(&config, "[build]\nrustc-wrapper = \"/opt/sccache\"\n").unwrap();
+    let output = version().output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_data_eq!(
+        text.replace(space.root.path().to_str().unwrap(), "[ROOT]"),
+        str![[r#"
+warning: [ROOT]/.cargo/config.toml sets the wrapper `/opt/sccache`; this command uses kache in its place
+
+"#]]
+    );
+    std::fs::write(&config, "[build]\nrustc-wrapper = \"kache\"\n").unwrap();
+    assert!(version().output().unwrap().stderr.is_empty());
+}
+
+#[test]
+fn completions_name_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Space::new().kache(&["completions", shell]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        for command in ["cargo", "demo", "stats", "list", "report", "why-miss", "purge", "config"] {
+            assert!(text.contains(command), "{shell} does not complete {command}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The commands that show what the store holds and did, and the demo that fills one.
+
+use crate::space::Space;
+use snapbox::{assert_data_eq, str};
+use std::process::Command;
+
+#[test]
+fn the_demo_reuses_every_unit_and_says_so() {
+    let space = Space::new();
+    let temporary = space.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let output = space.kache(&["demo"]).env("TMPDIR", &temporary).output().unwrap();
+    assert_data_eq!(
+        space.shown(&output),
+        str![[r#"
+A library with a build script, a procedural macro, a library that uses both, a binary:
+built in one directory, then in another, with a store of their own.
+
+ time compiler runs hits
+first directory [TIME] 6 0
+second directory [TIME] 0 6
+first again, unchanged [TIME] 0 0
+second again, unchanged [TIME] 0 0
+
+ disk shared with the store
+store [SIZE]
+first target [SIZE] [SIZE]
+second target [SIZE] [SIZE]
+together [SIZE]
+
+The second build took [TIME] in place of [TIME] ([N] times faster); both greenhouse executables run and print the same.
+
+Your own project: kache cargo build
+exit status 0
+
+"#]]
+    );
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn the_demo_fails_where_cargo_fails() {
+    let space = Space::new();
+    let output = space.kache(&["demo"]).env("CARGO", "/nowhere/cargo").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let output = space.kache(&["demo"]).env("RUSTFLAGS", "--no-such-flag").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("error: `cargo build` failed in the first directory:\n"), "{text}");
+    assert!(text.contains("no-such-flag"), "{text}");
+}
+
+#[test]
+fn statistics_are_those_of_the_builds() {
+    assert_data_eq!(
+        Space::built().run(&["stats"]),
+        str![[r#"
+Store [ROOT]/store
+ [SIZE] of 50.0 GB in 9 files, 7 results
+
+Hits [SHARE] 6 of 13 compilations
+Saved [TIME] [TIME] of compiling, restored in [TIME]
+Restored [SIZE] [SHARE] without a copy
+Misses 7 compiled in [TIME], [SIZE] stored
+Compiler queries 10
+exit status 0
+
+"#]]
+    );
+    let stats = Space::built().json(&["stats", "--json"]);
+    assert_eq!(stats["summary"]["local_hits"], 6);
+    assert_eq!(stats["summary"]["misses"], 7);
+    assert_eq!(stats["storage"]["results"], 7);
+    assert_data_eq!(
+        Space::new().run(&["stats"]),
+        str![[r#"
+Store [ROOT]/store
+ [SIZE] of 50.0 GB in 0 files, 0 results
+
+No build has used the cache in this time.
+exit status 0
+
+"#]]
+    );
+    let since = Space::built().json(&["stats", "--since", "0s", "--json"]);
+    assert_eq!(since["summary"]["total_crates"], 0);
+}
+
+#[test]
+fn the_list_names_crates_and_then_the_results_of_one() {
+    assert_data_eq!(
+        Space::built().run(&["list"]),
+        str![[r#"
+crate results size hits compile time age
+build_script_build 1 [SIZE] 1 [TIME] [AGO]
+climate 2 [SIZE] 2 [TIME] [AGO]
+greenhouse 2 [SIZE] 1 [TIME] [AGO]
+plants 1 [SIZE] 1 [TIME] [AGO]
+plants_derive 1 [SIZE] 1 [TIME] [AGO]
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        Space::built().run(&["list", "plants-derive"]),
+        str![[r#"
+key outputs size hits compile time age
+[DIGEST] 2 [SIZE] 1 [TIME] [AGO]
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        Space::built().run(&["list", "plant"]),
+        str![[r#"
+error: the store has no result of `plant`
+hint: did you mean `plants`?
+exit status 1
+
+"#]]
+    );
+    assert_data_eq!(
+        Space::new().run(&["list"]),
+        str![[r#"
+The store is empty.
+exit status 0
+
+"#]]
+    );
+    let by_size = Space::built().json(&["list", "--sort", "size", "--json"]);
+    let sizes: Vec<_> =
+        by_size.as_array().unwrap().iter().map(|line| line["size"].as_u64().unwrap()).collect();
+    assert!(sizes.len() == 5 && sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+}
+
+#[test]
+fn a_miss_is_explained_by_the_file_that_differed() {
+    assert_data_eq!(
+        Space::built().run(&["why-miss", "greenhouse"]),
+        str![[r#"
+greenhouse 0.1.0 (bin): inputs differ
+ [AGO] in [ROOT]/demo/first, compiled in [TIME]
+ file <workspace>/greenhouse/src/main.rs: [DIGEST] -> [DIGEST]
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        Space::built().run(&["why-miss", "greenhose"]),
+        str![[r#"
+error: the event log has no compilation of `greenhose`
+hint: did you mean `greenhouse`?
+exit status 1
+
+"#]]
+    );
+}
+
+#[test]
+fn a_purge_of_one_crate_leaves_the_others() {
+    let space = Space::new();
+    let [from, to] = [Space::built().path("store"), space.path("store")];
+    assert!(Command::new("cp").arg("-R").args([from, to]).status().unwrap().success());
+    assert_data_eq!(
+        space.run(&["purge", "--crate-name", "plants-derive"]),
+        str![[r#"
+Removed 1 result; freed [SIZE].
+exit status 0
+
+"#]]
+    );
+    assert_eq!(space.json(&["stats", "--json"])["storage"]["results"], 6);
+    assert_data_eq!(
+        space.run(&["purge", "--crate-name", "plants-derive"]),
+        str![[r#"
+Removed 0 results; freed [SIZE].
+exit status 1
+
+"#]]
+    );
+    assert_data_eq!(
+        space.run(&["purge"]),
+        str![[r#"
+Removed 6 results; freed [SIZE].
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        space.run(&["list"]),
+        str![[r#"
+The store is empty.
+exit status 0
+
+"#]]
+    );
+}
