@@ -1,14 +1,14 @@
 //! `kache config`: the configuration for scripts.
 
 use super::output::{Console, Style, Table};
-use super::{EXIT_FINDINGS, UsageError, configuration};
+use super::{EXIT_FINDINGS, UsageError, configuration, toml_file};
 use crate::config::{Field, Origin, Raw, SETTINGS, Setting, nearest, user_file};
 use crate::env;
 use anyhow::{Context, Result};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use toml_edit::{Array, DocumentMut, Item, Table as TomlTable, Value, value};
+use toml_edit::{Array, Value};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -106,7 +106,10 @@ fn set(key: &str, text: &str, console: &Console) -> Result<ExitCode> {
         .set(&mut checked, &Raw::Text(text.clone()), true)
         .map_err(|expected| UsageError::new(format!("`{key}` is `{text}`, expected {expected}")))?;
     let path = target_file()?;
-    edit(&path, key, toml_value(setting, &text, &mut checked))?;
+    let mut tables = vec!["cache"];
+    tables.extend(key.rsplit_once('.').map(|(table, _)| table));
+    let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
+    toml_file::set(&path, &tables, name, toml_value(setting, &text, &mut checked))?;
     console.note(&format!("{key} is set in {}", path.display()));
     if let Some(variable) = setting.variable.filter(|name| env::value(name).is_some()) {
         console.warning(&format!("{variable} is set and overrides the file"));
@@ -147,71 +150,4 @@ fn toml_value(setting: &Setting, text: &str, checked: &mut crate::config::Config
         Field::List(at) => Value::Array(at(checked).iter().collect::<Array>()),
         _ => Value::from(text),
     }
-}
-
-/// Changes one key, keeping comments and order.
-fn edit(path: &Path, key: &str, new: Value) -> Result<()> {
-    // A link is followed, and the file that it names is replaced.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    };
-    let mut document = text.parse::<DocumentMut>().map_err(|error| {
-        UsageError::new(format!("{} is not TOML: {}", path.display(), error.message()))
-            .hint("correct the file first")
-    })?;
-    let mut table = table_in(document.as_table_mut(), "cache", false, &path)?;
-    let mut name = key;
-    if let Some((parent, child)) = key.split_once('.') {
-        table = table_in(table, parent, true, &path)?;
-        name = child;
-    }
-    match table.get_mut(name).and_then(Item::as_value_mut) {
-        Some(old) => {
-            let decor = old.decor().clone();
-            *old = new;
-            *old.decor_mut() = decor;
-        }
-        None => {
-            table.insert(name, value(new));
-        }
-    }
-    replace(&path, &document.to_string())
-}
-
-fn table_in<'a>(
-    parent: &'a mut TomlTable,
-    name: &str,
-    nested: bool,
-    path: &Path,
-) -> Result<&'a mut TomlTable> {
-    let item = parent.entry(name).or_insert_with(|| {
-        let mut table = TomlTable::new();
-        table.set_implicit(!nested);
-        Item::Table(table)
-    });
-    if let Item::Value(Value::InlineTable(inline)) = item {
-        *item = Item::Table(std::mem::take(inline).into_table());
-    }
-    item.as_table_mut().ok_or_else(|| {
-        UsageError::new(format!("`{name}` in {} is not a table", path.display()))
-            .hint("correct the file first")
-            .into()
-    })
-}
-
-/// Replaces a file as a whole, so that nobody reads half of it.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let directory = path.parent().context("the configuration file has no directory")?;
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("create {}", directory.display()))?;
-    let name = path.file_name().context("the configuration file has no name")?.to_string_lossy();
-    let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions()).ok();
-    std::fs::write(&temporary, text)
-        .and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(&temporary, mode)))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .with_context(|| format!("write {}", path.display()))
 }

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod demo;
 mod human;
+mod init;
 mod inventory;
 mod list;
 mod output;
@@ -16,6 +17,7 @@ mod report;
 mod stats;
 mod summary;
 mod times;
+mod toml_file;
 mod why_miss;
 
 use crate::config::Loaded;
@@ -54,6 +56,8 @@ enum Command {
         after_help = "Needs no configuration, daemon or network, and uses a store of its own."
     )]
     Demo(demo::Options),
+    /// Make Cargo use the cache for every build.
+    Init(init::Options),
     /// Show what the cache did.
     Stats(stats::Options),
     /// List what the store holds.
@@ -133,6 +137,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
     match command {
         Command::Cargo { arguments } => cargo::run(&arguments, console),
         Command::Demo(options) => demo::run(&options, console),
+        Command::Init(options) => init::run(&options, console),
         Command::Stats(options) => stats::run(&options, console),
         Command::List(options) => list::run(&options, console),
         Command::Purge(options) => purge::run(&options, console),

@@ -6,6 +6,7 @@
 
 mod configuration;
 mod report;
+mod setup;
 mod space;
 mod store;
 
@@ -24,6 +25,7 @@ Usage: kache [OPTIONS] [COMMAND]
 Commands:
  cargo Run Cargo through the cache, nothing configured
  demo Build a small sample twice and show what was reused
+ init Make Cargo use the cache for every build
  stats Show what the cache did
  list List what the store holds
  report Show builds in detail

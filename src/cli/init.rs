@@ -1,0 +1,146 @@
+//! `kache init`: makes Cargo use the cache for every build.
+
+use super::cargo::{Wrapper, cargo_home, configured_wrapper, is_kache};
+use super::output::Console;
+use super::{EXIT_FINDINGS, UsageError, toml_file};
+use crate::env;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+    /// Only show what would be done; exit status 1 if something would.
+    #[arg(long)]
+    check: bool,
+    /// Nothing is installed as a service; scripts may still say so.
+    #[arg(long, hide = true)]
+    no_service: bool,
+}
+
+pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
+    let plan = Plan::make()?;
+    let mut out = console.data();
+    let Some(change) = plan.change() else {
+        writeln!(out, "Cargo uses kache already: {}", plan.current_text())?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    writeln!(out, "{change}")?;
+    out.flush()?;
+    plan.warn(console);
+    if options.check {
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    if !options.yes && !confirmed()? {
+        console.note("nothing was changed");
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    plan.apply()?;
+    if !Plan::make()?.is_done() {
+        console.warning("the file is written, and something stronger still overrides it");
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    writeln!(out, "Done: every `cargo build` uses the cache now.")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What Cargo uses, and what it should.
+#[derive(Debug)]
+pub(super) struct Plan {
+    own: PathBuf,
+    /// The user's configuration of Cargo.
+    file: PathBuf,
+    current: Option<Wrapper>,
+    wanted: String,
+}
+
+impl Plan {
+    pub(super) fn make() -> Result<Self> {
+        let own = std::env::current_exe().context("find the path of this executable")?;
+        let home = cargo_home().ok_or_else(|| {
+            UsageError::new("there is no home directory of Cargo").hint("set CARGO_HOME")
+        })?;
+        // Cargo prefers the older name where both are there.
+        let older = home.join("config");
+        let file = if older.is_file() { older } else { home.join("config.toml") };
+        let wanted = match in_path("kache") {
+            Some(found) if same_file(&found, &own) => "kache".to_owned(),
+            _ => own.to_string_lossy().into_owned(),
+        };
+        Ok(Self { current: configured_wrapper(), own, file, wanted })
+    }
+
+    /// Whether Cargo uses kache already, by a path that works.
+    fn is_done(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| {
+            is_kache(&current.command, &self.own) && resolved(&current.command).is_some()
+        })
+    }
+
+    fn change(&self) -> Option<String> {
+        (!self.is_done()).then(|| {
+            format!("In {}, [build]:\n  rustc-wrapper = \"{}\"", self.file.display(), self.wanted)
+        })
+    }
+
+    fn current_text(&self) -> String {
+        let current = self.current.as_ref();
+        current.map_or_else(String::new, |wrapper| {
+            format!("{} names `{}`", wrapper.origin, wrapper.command.display())
+        })
+    }
+
+    fn warn(&self, console: &Console) {
+        let Some(current) = &self.current else { return };
+        let (origin, command) = (&current.origin, current.command.display());
+        if Path::new(origin) == self.file {
+            console.warning(&format!("`{command}` is replaced"));
+        } else {
+            console.warning(&format!("{origin} sets `{command}`, which is stronger: remove it"));
+        }
+    }
+
+    pub(super) fn apply(&self) -> Result<()> {
+        toml_file::set(&self.file, &["build"], "rustc-wrapper", self.wanted.as_str().into())
+    }
+}
+
+fn confirmed() -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(UsageError::new("there is no terminal to ask on")
+            .hint("`kache init -y` does not ask")
+            .into());
+    }
+    let mut stderr = std::io::stderr();
+    stderr.write_all(b"Change it? [Y/n] ").and_then(|()| stderr.flush()).context("ask")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("read the answer")?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
+}
+
+/// The file that a configured command runs, if there is one.
+pub(super) fn resolved(command: &Path) -> Option<PathBuf> {
+    if command.components().count() > 1 {
+        return command.is_file().then(|| command.to_owned());
+    }
+    in_path(command.to_str()?)
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path: OsString = env::value(env::PATH)?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
