@@ -26,13 +26,13 @@ const HEAP_WORDS_PER_SLOT: u64 = 4096 / WORD_BYTES as u64;
 #[derive(Debug)]
 pub(super) enum OpenError {
     /// Damaged, foreign, or of another version.
-    Damaged,
+    Damaged(FormatError),
     Io(io::Error),
 }
 
 impl From<FormatError> for OpenError {
-    fn from(_: FormatError) -> Self {
-        Self::Damaged
+    fn from(error: FormatError) -> Self {
+        Self::Damaged(error)
     }
 }
 

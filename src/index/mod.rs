@@ -2,7 +2,7 @@
 //!
 //! A file of fixed layout, mapped by whoever uses it (`store-format/SPEC.md`). [`table`] is what is
 //! done to its words, [`map`] makes words of the file, `generation` knows its regions, `swap`
-//! replaces it by a larger or smaller one, [`claim`] and [`wait`] keep two processes from doing
+//! replaces it by a larger or smaller one, `salvage` saves what is sound in a damaged one, [`claim`] and [`wait`] keep two processes from doing
 //! the same work.
 //!
 //! Invariants: no operation waits for another process; each leaves a complete entry or none,
@@ -12,6 +12,7 @@ pub mod claim;
 mod file;
 mod generation;
 pub mod map;
+mod salvage;
 pub mod swap;
 pub mod table;
 pub mod wait;
@@ -24,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::io::Errno;
 use store_format::Digest;
 use store_format::frame::PAYLOAD_BYTES_MAX;
-use store_format::header::SLOTS_LOG2_MIN;
+use store_format::header::{IndexHeader, SLOTS_LOG2_MIN};
 
 pub use claim::{Claim, ClaimGuard};
 pub(crate) use file::create_directories;
@@ -76,14 +77,14 @@ pub struct IndexUsage {
 
 impl Index {
     /// Opens the index of a cache directory; creates both where they are missing. A file that is
-    /// damaged, or of another version, is moved aside and a new one begun.
+    /// damaged, or of another version, is moved aside; what is sound in it makes up a new one.
     pub fn open(cache_dir: &Path) -> Result<Self, IndexError> {
         let path = cache_dir.join("index");
         let (table, recovered) = open_or_begin(&path)?;
         Ok(Self { path, current: RwLock::new(table), recovered: AtomicBool::new(recovered) })
     }
 
-    /// Whether this value moved a damaged file aside and began anew.
+    /// Whether this value moved a file aside that was damaged or of another version.
     pub fn recovered(&self) -> bool {
         self.recovered.load(Ordering::Relaxed)
     }
@@ -278,11 +279,11 @@ fn open_or_begin(path: &Path) -> Result<(Arc<Table<Generation>>, bool), IndexErr
                 return Ok((Arc::new(table), recovered));
             }
             Ok(_) => continue,
-            Err(OpenError::Damaged) => None,
+            Err(OpenError::Damaged(_)) => None,
             Err(OpenError::Io(error)) => Some(error),
         };
         match error {
-            None => recovered |= set_aside(path)?,
+            None => recovered |= salvage::set_aside(path)?,
             Some(error) if error.kind() == io::ErrorKind::NotFound => begin(path)?,
             Some(error) => return Err(io("open", error)),
         }
@@ -306,29 +307,10 @@ fn begin(path: &Path) -> Result<(), IndexError> {
     if let Some(directory) = path.parent() {
         create_directories(directory).map_err(|error| io(error.into()))?;
     }
-    let (new, _) = Generation::create(path, SLOTS_LOG2_MIN, 0, 1).map_err(io)?;
+    let (new, _) = Generation::create(path, SLOTS_LOG2_MIN, 0, IndexHeader::FIRST).map_err(io)?;
     match new.place(path) {
         // There is one, or this one was swept: the caller looks again.
         Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
         Err(error) => Err(io(error.into())),
-    }
-}
-
-/// Moves a damaged index aside, unless another process has done so.
-fn set_aside(path: &Path) -> Result<bool, IndexError> {
-    let io = |source: Errno| IndexError::Io {
-        operation: "set aside",
-        path: path.into(),
-        source: source.into(),
-    };
-    let _right = match ReplaceRight::try_take(path) {
-        Ok(right) => right,
-        Err(Errno::WOULDBLOCK) => return Err(IndexError::Busy { path: path.into() }),
-        Err(error) => return Err(io(error)),
-    };
-    // With the right to replace it, what is looked at is what is moved.
-    match Generation::open(path) {
-        Ok(_) | Err(OpenError::Io(_)) => Ok(false),
-        Err(OpenError::Damaged) => quarantine(path).map(|()| true).map_err(io),
     }
 }

@@ -153,6 +153,10 @@ fn size_for(old: &Table<Generation>) -> (u32, u64) {
                 (store_format::frame::FRAME_HEAD_WORDS + payload.len().div_ceil(8)) as u64;
         }
     }
-    let slots_log2 = (live_slots * 2).next_power_of_two().trailing_zeros();
-    (slots_log2.clamp(SLOTS_LOG2_MIN, SLOTS_LOG2_MAX), live_words * 2)
+    (slots_log2_for(live_slots), live_words * 2)
+}
+
+/// Of a table that these keys fill by half at most.
+pub(super) fn slots_log2_for(keys: u64) -> u32 {
+    (keys * 2).next_power_of_two().trailing_zeros().clamp(SLOTS_LOG2_MIN, SLOTS_LOG2_MAX)
 }

@@ -10,7 +10,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// The highest 24 bits of every description.
 pub const FRAME_MAGIC: u64 = 0xCA_C4_E5;
 
-const MAGIC_SHIFT: u32 = 40;
+/// Where they begin.
+pub const FRAME_MAGIC_SHIFT: u32 = 40;
 const KIND_SHIFT: u32 = 32;
 const KIND_BYTE: usize = KIND_SHIFT as usize / 8;
 
@@ -50,7 +51,7 @@ impl FrameHead {
 
     pub fn decode(words: &[u64; FRAME_HEAD_WORDS]) -> Result<Self, FormatError> {
         let description = words[0];
-        if description >> MAGIC_SHIFT != FRAME_MAGIC {
+        if description >> FRAME_MAGIC_SHIFT != FRAME_MAGIC {
             return Err(FormatError::Magic);
         }
         let kind_number = description.to_le_bytes()[KIND_BYTE];
@@ -73,7 +74,9 @@ impl FrameHead {
     }
 
     fn description(&self) -> u64 {
-        FRAME_MAGIC << MAGIC_SHIFT | (self.kind as u64) << KIND_SHIFT | self.payload_bytes as u64
+        FRAME_MAGIC << FRAME_MAGIC_SHIFT
+            | (self.kind as u64) << KIND_SHIFT
+            | self.payload_bytes as u64
     }
 
     /// Covers description, key and payload.

@@ -58,6 +58,9 @@ pub struct IndexHeader {
 }
 
 impl IndexHeader {
+    /// The generation of a file that takes no other's place.
+    pub const FIRST: u64 = 1;
+
     pub fn slots(&self) -> usize {
         1 << self.slots_log2
     }
@@ -128,11 +131,11 @@ fn check_fixed_words(
     if words[0] != magic {
         return Err(FormatError::Magic);
     }
-    if words[1] != u64::from(version) {
-        return Err(FormatError::Version { found: u32::try_from(words[1]).unwrap_or(u32::MAX) });
-    }
     if words[HEADER_FIXED_WORDS - 1] != words_checksum(&words[..HEADER_FIXED_WORDS - 1]) {
         return Err(FormatError::Checksum);
+    }
+    if words[1] != u64::from(version) {
+        return Err(FormatError::Version { found: u32::try_from(words[1]).unwrap_or(u32::MAX) });
     }
     Ok([words[2], words[3], words[4]])
 }

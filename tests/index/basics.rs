@@ -141,6 +141,75 @@ fn a_damaged_foreign_or_newer_file_is_set_aside() {
     }
 }
 
+fn damage(space: &Space, damage: impl Fn(&mut Vec<u8>)) {
+    let path = space.path().join("index");
+    let mut bytes = std::fs::read(&path).expect("bytes");
+    damage(&mut bytes);
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, bytes).expect("written");
+}
+
+/// Each key twice, so that the first record is out of date.
+fn fill(space: &Space, keys: u64) {
+    let index = space.index();
+    for (number, value) in (0..keys).map(|n| (n, 0)).chain((0..keys).map(|n| (n, 1))) {
+        let payload = vec![value; 1 + usize::try_from(number % 100).expect("small")];
+        index.put(Kind::Result, &key(number), &payload).expect("put");
+    }
+}
+
+#[test]
+fn what_is_sound_in_a_damaged_file_is_saved() {
+    let damages: [fn(&mut Vec<u8>); 3] = [
+        |bytes| bytes[..4096].fill(0),
+        |bytes| bytes[40] ^= 1,
+        // Header, claims and table.
+        |bytes| bytes[..36_864 + (8 << 16)].fill(0xA5),
+    ];
+    for harm in damages {
+        let space = Space::new();
+        fill(&space, 1000);
+        damage(&space, harm);
+        let index = space.index();
+        assert!(index.recovered());
+        for number in 0..1000 {
+            let payload = index.get(Kind::Result, &key(number)).expect("saved");
+            let expected = vec![1; 1 + usize::try_from(number % 100).expect("small")];
+            assert_eq!(payload, expected, "{number}");
+        }
+        assert_eq!(space.names(), ["index", "index.damaged-1", "index.lock"]);
+    }
+}
+
+#[test]
+fn of_a_file_cut_short_the_rest_is_saved() {
+    let space = Space::new();
+    fill(&space, 1000);
+    damage(&space, |bytes| {
+        bytes[0] = 0;
+        bytes.truncate(36_864 + (8 << 16) + 30_000);
+    });
+    let index = space.index();
+    let saved = index.entries().count();
+    assert!((250..500).contains(&saved), "{saved}");
+    assert!(index.entries().all(|(_, _, payload)| payload.iter().all(|value| *value == 0)));
+}
+
+/// What another version means by a record is not known.
+#[test]
+fn nothing_is_taken_over_from_another_version() {
+    let space = Space::new();
+    fill(&space, 10);
+    damage(&space, |bytes| {
+        bytes[8] += 1;
+        let sum = store_format::checksum(&bytes[..40]);
+        bytes[40..48].copy_from_slice(&sum.to_le_bytes());
+    });
+    let index = space.index();
+    assert!(index.recovered());
+    assert_eq!(index.entries().count(), 0);
+}
+
 #[test]
 fn a_damaged_record_is_absent_and_can_be_put_again() {
     let space = Space::new();
