@@ -36,9 +36,10 @@ fn raise(signal: i32) {
     }
 }
 
-/// What decides which code suits the host's processor: its model and its features.
-pub fn host_cpu() -> Vec<u8> {
-    let text = crate::fs::read(std::path::Path::new("/proc/cpuinfo")).unwrap_or_default();
+/// What decides which code suits the host's processor: its model and its features. `None` where the
+/// system does not tell.
+pub fn host_cpu() -> Option<Vec<u8>> {
+    let text = crate::fs::read(std::path::Path::new("/proc/cpuinfo")).ok()?;
     let first = text.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
     let mut told = Vec::new();
     for line in first {
@@ -50,5 +51,5 @@ pub fn host_cpu() -> Vec<u8> {
             told.push(b'\n');
         }
     }
-    told
+    (!told.is_empty()).then_some(told)
 }

@@ -24,7 +24,7 @@ use crate::key::{Component, UnitComponents};
 use crate::launcher::Launcher;
 use crate::observe::{self, Observer};
 use crate::outcome::Reason;
-use crate::process::end_like;
+use crate::process::{end_like, host_cpu};
 use crate::publish;
 use crate::roots::Roots;
 use crate::seen;
@@ -102,6 +102,9 @@ fn identified(
     if let Some(reason) = excluded(config, &invocation) {
         return Err(Reason::NotCached(reason));
     }
+    if invocation.depends_on_host_cpu() && host_cpu().is_none() {
+        return Err(refuse(&"made for the host's processor, which cannot be told"));
+    }
     let store = Store::open(&config.cache_dir).map_err(|error| refuse(&error))?;
     let toolchain = identify(
         &store,
@@ -133,9 +136,18 @@ fn excluded(config: &Config, invocation: &Invocation) -> Option<String> {
     config.exclude.iter().find(excludes).map(|glob| format!("excluded by {glob:?}"))
 }
 
-/// Variables that decide what the compiler accepts. The observer sees them read; a compilation that
+/// Variables that decide what the compiler accepts and makes. The observer sees them read; a compilation that
 /// could not be observed must know them as well.
-const ALWAYS_READ: [&str; 2] = ["RUSTC_BOOTSTRAP", "SOURCE_DATE_EPOCH"];
+const ALWAYS_READ: [&str; 7] = [
+    "RUSTC_BOOTSTRAP",
+    "SOURCE_DATE_EPOCH",
+    // The oldest system to run on, which objects for Apple's systems name.
+    "MACOSX_DEPLOYMENT_TARGET",
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "TVOS_DEPLOYMENT_TARGET",
+    "WATCHOS_DEPLOYMENT_TARGET",
+    "XROS_DEPLOYMENT_TARGET",
+];
 
 /// The components of the unit key, in the order of the table in `key.rs`.
 fn components(
@@ -154,7 +166,8 @@ fn components(
         components.add_named(Component::Variable, name.to_owned(), value.into_encoded_bytes());
     }
     if invocation.depends_on_host_cpu() {
-        components.add(Component::HostCpu, crate::process::host_cpu());
+        // Where it cannot be told, the call has been passed through.
+        components.add(Component::HostCpu, host_cpu().unwrap_or_default());
     }
     components
 }

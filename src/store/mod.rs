@@ -44,15 +44,45 @@ impl Store {
     }
 }
 
-/// The boot that this machine is in; zero where the system does not tell.
+/// The boot that this machine is in: the system's name for it, else the time when it began.
 pub fn current_boot() -> [u8; 16] {
+    named_boot().unwrap_or_else(boot_by_clocks)
+}
+
+fn named_boot() -> Option<[u8; 16]> {
+    let text = fs::read(Path::new("/proc/sys/kernel/random/boot_id")).ok()?;
+    let mut digits = text.iter().filter_map(|digit| (*digit as char).to_digit(16));
     let mut boot = [0; 16];
-    if let Ok(text) = fs::read(Path::new("/proc/sys/kernel/random/boot_id")) {
-        let mut digits = text.iter().filter_map(|digit| (*digit as char).to_digit(16));
-        for byte in &mut boot {
-            let (Some(high), Some(low)) = (digits.next(), digits.next()) else { return [0; 16] };
-            *byte = u8::try_from(high << 4 | low).unwrap_or(0);
-        }
+    for byte in &mut boot {
+        *byte = u8::try_from(digits.next()? << 4 | digits.next()?).ok()?;
     }
-    boot
+    Some(boot)
+}
+
+/// No machine boots twice within this time. A clock that is set, or drifts for days, may make one
+/// boot look like two, and results are verified once more.
+const BOOT_SECONDS: i128 = 8;
+
+fn boot_by_clocks() -> [u8; 16] {
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+    let nanoseconds =
+        |time: Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    let running = nanoseconds(clock_gettime(ClockId::Monotonic));
+    let began = nanoseconds(clock_gettime(ClockId::Realtime)) - running;
+    began.div_euclid(BOOT_SECONDS * 1_000_000_000).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_stays_the_same_while_it_lasts_however_it_is_told() {
+        assert_eq!(current_boot(), current_boot());
+        assert_ne!(current_boot(), [0; 16]);
+        let told = [boot_by_clocks(), boot_by_clocks(), boot_by_clocks()];
+        // A clock may be set, or come to a new interval, between two of them.
+        assert!(told[0] == told[1] || told[1] == told[2]);
+        assert_ne!(told[2], [0; 16]);
+    }
 }
