@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use store_format::{Input, InputKind, RootedPath};
+use store_format::{Input, InputKind, Root, RootedPath};
 
 use crate::fs;
 use crate::invocation::depinfo::{self, DepInfo};
@@ -36,12 +36,22 @@ pub fn of_compilation(
     let Compilation { invocation, session, .. } = compilation;
     let predicted = invocation.outputs();
     let mut outputs: BTreeSet<PathBuf> =
-        predicted.files.iter().filter(|path| fs::lstat(path).is_ok()).cloned().collect();
+        predicted.files.iter().map(|path| session.working_directory.join(path)).collect();
+    outputs.retain(|path| fs::lstat(path).is_ok());
     let dep_info = read_dep_info(&outputs)?;
     let mut inputs = session.certain.clone();
     inputs.extend(named(&dep_info, &session.roots));
     match whole(observation) {
-        Ok(observation) => {
+        Ok(mut observation) => {
+            let given = [Some(&session.tree.base), invocation.incremental.as_ref()];
+            let build = session.roots.path(Root::Build);
+            for directory in given.into_iter().flatten().map(PathBuf::as_path).chain(build) {
+                if let Ok(real) = fs::real_path(directory)
+                    && real != directory
+                {
+                    observation.rename(&real, directory);
+                }
+            }
             let found = rules::inputs(&observation, &context(compilation))
                 .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
             refuse_side_effects(&found.outputs, &session.tree.base)?;

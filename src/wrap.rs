@@ -190,7 +190,7 @@ impl Compilation {
         let session = Session {
             tree: Tree {
                 launcher: Launcher::of(&invocation),
-                ..Tree::new(invocation.output_directory())
+                ..Tree::new(working_directory.join(invocation.output_directory()))
             },
             certain: seen::certain(&invocation, &roots),
             name: explain::compilation_name(&invocation),

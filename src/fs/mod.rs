@@ -133,6 +133,14 @@ pub fn list(path: &Path) -> Result<Vec<(OsString, Option<FileKind>)>, FsError> {
     entries().context("list", path)
 }
 
+/// The path without symbolic links.
+pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
+    path.canonicalize().map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        FsError::new("resolve", path, errno)
+    })
+}
+
 /// Where a symbolic link leads, as it was written.
 pub fn read_link(path: &Path) -> Result<PathBuf, FsError> {
     let target = retry(|| rustix::fs::readlink(path, Vec::new())).context("read link", path)?;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One thing that an observed process did. Paths are absolute. Each is told once, at the place
 /// where it happened first.
@@ -44,6 +44,43 @@ pub enum Access {
     Network(String),
     /// A connection to a local socket; abstract ones begin with NUL.
     LocalSocket(PathBuf),
+}
+
+impl Access {
+    /// The path that this is about, if it has one.
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Read(path)
+            | Self::Wrote(path)
+            | Self::Removed(path)
+            | Self::Listed(path)
+            | Self::Missing(path)
+            | Self::Found(path)
+            | Self::LinkRead(path)
+            | Self::AllVariables(path)
+            | Self::Executed(path)
+            | Self::Started(path)
+            | Self::Loaded { library: path, .. }
+            | Self::OpenedLibrary(path)
+            | Self::LocalSocket(path)
+            | Self::Searched { path: Some(path), .. } => Some(path),
+            Self::Searched { path: None, .. } | Self::Variable { .. } | Self::Network(_) => None,
+        }
+    }
+
+    /// Tells of what is below the directory `real` as if it had been reached through `given`.
+    pub(super) fn rename(&mut self, real: &Path, given: &Path) {
+        if let Some(path) = self.path_mut() {
+            rename(path, real, given);
+        }
+    }
+}
+
+/// Replaces the directory `real` in a path by `given`.
+pub(super) fn rename(path: &mut PathBuf, real: &Path, given: &Path) {
+    if let Ok(inside) = path.strip_prefix(real) {
+        *path = given.join(inside);
+    }
 }
 
 impl fmt::Display for Access {

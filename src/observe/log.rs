@@ -62,6 +62,13 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Tells of a directory that was reached under its real name as if it had been reached under
+    /// the name that the call gives it (a target directory behind a symbolic link).
+    pub fn rename(&mut self, real: &Path, given: &Path) {
+        self.events.iter_mut().for_each(|access| access.rename(real, given));
+        self.remaining.iter_mut().for_each(|path| super::access::rename(path, real, given));
+    }
+
     /// Reads a log whose writers have ended. The first process was to run `expected`.
     pub(crate) fn read(log: &File, expected: Option<&Path>) -> Self {
         match Heap::read(log) {
