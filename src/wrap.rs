@@ -53,6 +53,34 @@ pub fn is_compiler(argument: &OsStr) -> bool {
             || name.ends_with(b"-driver"))
 }
 
+/// Whether the first argument is a compiler of C or a relative of it, by any target's name and
+/// version: build scripts put `RUSTC_WRAPPER` in front of those as well, if they know its name.
+pub fn is_c_compiler(argument: &OsStr) -> bool {
+    const NAMES: [&[u8]; 17] = [
+        b"cc",
+        b"c++",
+        b"gcc",
+        b"g++",
+        b"clang",
+        b"clang++",
+        b"cl",
+        b"clang-cl",
+        b"nvcc",
+        b"emcc",
+        b"em++",
+        b"icx",
+        b"icpx",
+        b"icc",
+        b"icpc",
+        b"tcc",
+        b"zig",
+    ];
+    let name = observe::plain_name(Path::new(argument));
+    let name = name.strip_suffix(b".exe").unwrap_or(name);
+    let last = name.rsplit(|byte| *byte == b'-').next().unwrap_or(name);
+    NAMES.contains(&name) || NAMES.contains(&last)
+}
+
 /// Runs the compiler call `arguments` (the compiler first) and ends as it ends.
 pub fn main(arguments: &[OsString]) -> ! {
     std::panic::set_hook(Box::new(|panic| crate::log::error!("{panic}")));
@@ -296,4 +324,19 @@ pub fn exec(arguments: &[OsString]) -> ! {
 #[expect(clippy::print_stderr, reason = "nothing else will say why the build failed")]
 fn report_exec_failure(program: &OsStr, error: &std::io::Error) {
     eprintln!("error: kache cannot run {}: {error}", program.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compilers_of_c_are_told_from_commands_and_drivers_of_rust() {
+        for name in ["cc", "/usr/bin/cc", "x86_64-linux-gnu-gcc-12", "clang++-17", "musl-gcc"] {
+            assert!(is_c_compiler(OsStr::new(name)), "{name}");
+        }
+        for name in ["clean", "config", "rustc", "/usr/bin/clippy-driver", "cargo", "-c", "gc"] {
+            assert!(!is_c_compiler(OsStr::new(name)), "{name}");
+        }
+    }
 }

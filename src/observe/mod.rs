@@ -31,6 +31,7 @@ use std::{fmt, io};
 use crate::fs::{self, FsError};
 pub use access::Access;
 pub use log::{IncompleteReason, Observation};
+pub use variables::plain_name;
 
 /// The preloaded library; empty where there is none for the target.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));

@@ -162,6 +162,9 @@ const BY_NAME: &[&str] = &[
     "objdump",
     "llvm-ar",
     "llvm-ranlib",
+    // Plugins of those, which start compilers for link-time optimization.
+    "liblto_plugin.so",
+    "LLVMgold.so",
     // The proxy in front of the toolchain: it runs the compiler with the same environment.
     "rustup",
 ];
@@ -187,17 +190,17 @@ pub(super) fn is_make_noise(name: &[u8]) -> bool {
 
 /// Whether an executable is a kind of make.
 pub(super) fn is_make(path: &Path) -> bool {
-    matches!(bare_name(path), b"make" | b"gmake" | b"mingw32-make")
+    matches!(plain_name(path), b"make" | b"gmake" | b"mingw32-make")
 }
 
 /// Whether an executable is known to look variables up by name alone.
 pub(super) fn looks_up_by_name(executable: &Path) -> bool {
-    let name = bare_name(executable);
+    let name = plain_name(executable);
     BY_NAME.iter().any(|known| known.as_bytes() == name)
 }
 
 /// A program's name without the target in front and the version behind.
-fn bare_name(path: &Path) -> &[u8] {
+pub fn plain_name(path: &Path) -> &[u8] {
     let name = path.file_name().map_or(&b""[..], OsStr::as_bytes);
     let is_version = |part: &[u8]| {
         !part.is_empty() && part.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
@@ -207,10 +210,10 @@ fn bare_name(path: &Path) -> &[u8] {
         Some(at) if is_version(&name[at + 1..]) => &name[..at],
         _ => name,
     };
-    // `llvm-ar` and `rust-lld` are names, not targets.
-    let is_whole = BY_NAME.iter().any(|known| known.as_bytes() == name);
-    match name.iter().rposition(|byte| *byte == b'-') {
-        Some(at) if !is_whole => &name[at + 1..],
+    // A target has two parts at least; `llvm-ar` and `clang-format` are names.
+    let mut dashes = name.iter().enumerate().rev().filter(|(_, byte)| **byte == b'-');
+    match (dashes.next(), dashes.next()) {
+        (Some((at, _)), Some(_)) => &name[at + 1..],
         _ => name,
     }
 }
@@ -225,7 +228,7 @@ mod tests {
         {
             assert!(looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
         }
-        for name in ["sh", "python3", "clang-format", "not-cc-wrapper", "", "-"] {
+        for name in ["sh", "python3", "clang-format", "my-cc-wrapper", "cc-wrapper", "", "-"] {
             assert!(!looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
         }
     }
