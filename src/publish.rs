@@ -61,12 +61,20 @@ fn store(
     let failed = |error: &dyn std::fmt::Display| Reason::StoreFailed(error.to_string());
     let base = &session.tree.base;
     let role = |path: &Path| session.tree.role_of(path, &seen.outputs);
-    let ingested = ingest(&session.store, &session.roots, base, &seen.outputs, role)
-        .map_err(|error| failed(&error))?;
     let mut manifest = Manifest { inputs: seen.inputs };
-    let hidden =
-        if seen.hides_text { hidden_roots(session, &manifest) } else { RootSet::default() };
-    manifest.inputs.extend(ingested.surviving.iter().chain(hidden.iter()).map(location));
+    let read = roots_read(session, &manifest);
+    let ingested = ingest(&session.store, &session.roots, read, base, &seen.outputs, role)
+        .map_err(|error| failed(&error))?;
+    let stdout = session.roots.template(&compiled.stdout);
+    let stderr = session.roots.template(&compiled.stderr);
+    let mut bound = ingested.surviving;
+    for stream in [&stdout, &stderr] {
+        bound.extend(session.roots.surviving(stream));
+    }
+    if seen.hides_text {
+        bound.extend(read);
+    }
+    manifest.inputs.extend(bound.iter().map(location));
     manifest.inputs.sort();
     manifest.inputs.dedup();
 
@@ -81,8 +89,8 @@ fn store(
         action,
         crate_name: session.account.crate_name().as_bytes().to_vec(),
         outputs: ingested.outputs,
-        stdout: session.roots.template(&compiled.stdout),
-        stderr: session.roots.template(&compiled.stderr),
+        stdout,
+        stderr,
         exit_status: 0,
         cost_us: u64::try_from(compiled.elapsed.as_micros()).unwrap_or(u64::MAX),
         boot: current_boot(),
@@ -96,15 +104,15 @@ fn store(
     Ok(())
 }
 
-/// The roots that outputs may contain in a form that no scan finds: those in the values of the
-/// variables that were read, where an output hides text.
-fn hidden_roots(session: &Session, manifest: &Manifest) -> RootSet {
-    let mut hidden = RootSet::default();
+/// The roots in the values of the variables that were read: where an output hides text, it may
+/// contain these in a form that no scan finds.
+fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
+    let mut read = RootSet::default();
     for input in manifest.inputs.iter().filter(|input| input.kind == InputKind::Variable) {
         let value = std::env::var_os(OsStr::from_bytes(&input.name.path)).unwrap_or_default();
-        session.roots.surviving(value.as_bytes()).iter().for_each(|root| hidden.insert(root));
+        read.extend(session.roots.surviving(value.as_bytes()));
     }
-    hidden
+    read
 }
 
 fn location(root: Root) -> Input {

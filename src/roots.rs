@@ -30,6 +30,12 @@ impl RootSet {
         self.0 |= 1 << root as u8;
     }
 
+    /// The members of both sets.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Adds the members of another set.
     pub fn extend(&mut self, other: Self) {
         self.0 |= other.0;
@@ -348,6 +354,31 @@ impl Roots {
                 && memmem::find(bytes, escaped).is_some()
             {
                 found.insert(place.root);
+            }
+        }
+        found
+    }
+
+    /// Which roots' paths may be in optimized code that does not contain them as a whole.
+    ///
+    /// Optimizers turn a comparison with a short text, or a copy of one, into constants of eight or
+    /// sixteen bytes. Those of the text's beginning hold eight bytes of the root in a row, at an
+    /// offset below eight, whatever stands before the root. Holds where constants are whole in the
+    /// code: see [`Invocation::scannable`].
+    pub fn fragments(&self, bytes: &[u8]) -> RootSet {
+        const PIECE_BYTES: usize = 8;
+        let mut found = RootSet::default();
+        let mut searched: Vec<(&[u8], bool)> = Vec::new();
+        for place in &self.places {
+            let pieces = place.path.windows(PIECE_BYTES.min(place.path.len())).take(PIECE_BYTES);
+            for piece in pieces {
+                let known = searched.iter().find(|(other, _)| *other == piece);
+                let occurs = known
+                    .map_or_else(|| memmem::find(bytes, piece).is_some(), |&(_, occurs)| occurs);
+                searched.push((piece, occurs));
+                if occurs {
+                    found.insert(place.root);
+                }
             }
         }
         found

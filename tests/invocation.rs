@@ -349,11 +349,17 @@ fn outputs_that_hide_text_are_known() {
     assert!(scannable("--crate-type lib -C embed-bitcode=no"));
     assert!(!scannable("--crate-type lib"));
     assert!(!scannable("--crate-type lib -C embed-bitcode=no -C linker-plugin-lto"));
-    assert!(scannable("--crate-type bin -C lto"));
+    assert!(scannable("--crate-type bin -C lto --target x86_64-unknown-linux-gnu"));
     assert!(!scannable("--crate-type dylib -C embed-bitcode=no"));
     assert!(!scannable("--crate-type proc-macro -C embed-bitcode=no"));
     assert!(scannable("--crate-type proc-macro --emit=metadata"));
     assert!(!scannable("--crate-type bin -C link-arg=-Wl,--compress-debug-sections=zlib"));
     assert!(!scannable("--crate-type bin -Z debuginfo-compression=zstd"));
     assert!(!scannable("--crate-type bin --emit=llvm-bc -C codegen-units=1"));
+    let optimized = "--crate-type bin -C opt-level=2 --target";
+    assert!(scannable(&format!("{optimized} x86_64-unknown-linux-gnu")));
+    assert!(!scannable(&format!("{optimized} aarch64-apple-darwin")));
+    assert!(!scannable("--crate-type bin -O --target wasm32-wasip1"));
+    assert!(scannable("--crate-type bin -C opt-level=0 --target aarch64-apple-darwin"));
+    assert!(scannable("--crate-type bin -O --emit=metadata --target aarch64-apple-darwin"));
 }

@@ -381,3 +381,42 @@ fn unpacked_debug_information_is_where_the_outputs_say() {
     assert!(memchr::memmem::find(&content, &prefix).is_some());
     assert!(roots.surviving(&content).contains(Root::Build));
 }
+
+/// A crate that only compared its paths with short constants was once found to hold none.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn pieces_of_a_path_in_optimized_code_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = "/home/someone/thing";
+    let bodies = [
+        "if p == env!(\"ROOT\") { exit(3) }",
+        "if p.starts_with(concat!(env!(\"ROOT\"), \"/x\")) { exit(3) }",
+        "if p == concat!(\"at:\", env!(\"ROOT\")) { exit(3) }",
+        "if p.len() == 40 { std::hint::black_box(String::from(env!(\"ROOT\"))); exit(3) }",
+    ];
+    let mut roots = Roots::default();
+    roots.set(Root::Workspace, Path::new(root));
+    for (body, level) in bodies.iter().flat_map(|body| [(body, "0"), (body, "3")]) {
+        let source = directory.path().join("a.rs");
+        let text = format!(
+            "use std::process::exit;\n\
+             fn main() {{ let p = std::env::args().next().unwrap(); {body} }}"
+        );
+        std::fs::write(&source, text).unwrap();
+        let program = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+        let status = std::process::Command::new(program)
+            .args(["--crate-name=a", "--crate-type=bin", "--emit=obj", "-Ccodegen-units=1"])
+            .arg(format!("-Copt-level={level}"))
+            .args(["-o".as_ref(), directory.path().join("a.o").as_os_str()])
+            .arg(&source)
+            .env("ROOT", root)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let content = std::fs::read(directory.path().join("a.o")).unwrap();
+        assert!(roots.fragments(&content).contains(Root::Workspace), "{level}: {body}");
+    }
+    assert!(roots.fragments(b"/home/u/x /homes/").is_empty());
+    roots.set(Root::Build, Path::new("/w"));
+    assert!(roots.fragments(b"x/wy").contains(Root::Build));
+}

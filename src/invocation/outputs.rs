@@ -258,7 +258,9 @@ impl Invocation {
     /// Whether a path in an output shows as plain bytes, so that scanning for it is proof.
     ///
     /// It does not in bitcode (packed characters), in the compressed metadata of dynamic
-    /// libraries and procedural macros, and in compressed debug sections.
+    /// libraries and procedural macros, and in compressed debug sections; nor in optimized code of
+    /// processors that build constants from small pieces. On x86-64 those pieces are searched for
+    /// (see [`Roots::fragments`](crate::roots::Roots::fragments)).
     pub fn scannable(&self) -> bool {
         let compressed_sections =
             self.unstable("debuginfo-compression").is_some_and(|compression| compression != "none")
@@ -273,11 +275,27 @@ impl Invocation {
         !compressed_sections && !bitcode_file && (!self.emits_objects() || self.links_scannably())
     }
 
+    fn is_optimized(&self) -> bool {
+        self.words.contains(&super::Word::Flag("-O".into()))
+            || self.codegen("opt-level").is_some_and(|level| level != "0")
+    }
+
+    /// Whether eight bytes of a constant stand together in the code.
+    fn has_whole_constants(&self) -> bool {
+        match &self.target {
+            Some(target) => target.as_bytes().starts_with(b"x86_64-"),
+            None => cfg!(target_arch = "x86_64"),
+        }
+    }
+
     fn emits_objects(&self) -> bool {
         self.emits(EmitKind::Link) || self.emits(EmitKind::Object)
     }
 
     fn links_scannably(&self) -> bool {
+        if self.is_optimized() && !self.has_whole_constants() {
+            return false;
+        }
         let is = |name: &str, words: &[&str]| {
             self.codegen(name).is_some_and(|value| words.iter().any(|word| value == *word))
         };

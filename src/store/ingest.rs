@@ -47,10 +47,12 @@ pub enum IngestError {
     Unsupported(PathBuf),
 }
 
-/// Puts `files`, all below `base`, into the store.
+/// Puts `files`, all below `base`, into the store. `read` are the roots that the action was told
+/// of, through the values of variables: these are looked for in pieces as well.
 pub fn ingest(
     store: &Store,
     roots: &Roots,
+    read: RootSet,
     base: &Path,
     files: &[PathBuf],
     role_of: impl Fn(&Path) -> OutputRole,
@@ -70,7 +72,7 @@ pub fn ingest(
             inline: None,
         };
         match stat.kind {
-            FileKind::File => file(store, roots, path, &mut output, &mut ingested)?,
+            FileKind::File => file(store, roots, read, path, &mut output, &mut ingested)?,
             FileKind::Directory => output.node = NodeKind::Directory,
             FileKind::Symlink => {
                 output.node = NodeKind::Symlink;
@@ -88,19 +90,22 @@ pub fn ingest(
 fn file(
     store: &Store,
     roots: &Roots,
+    read: RootSet,
     path: &Path,
     output: &mut Output,
     ingested: &mut Ingested,
 ) -> Result<(), IngestError> {
     if output.role == OutputRole::Text {
         if let Some(template) = text_of(roots, path, output)? {
+            // What the template leaves is part of something longer, and stays.
+            ingested.surviving.extend(roots.surviving(&template));
             output.inline = Some(template);
             return Ok(());
         }
         output.role = OutputRole::Private;
     }
     let before = fs::stat(path)?;
-    output.blob = hash_and_scan(roots, path, &mut ingested.surviving)?;
+    output.blob = hash_and_scan(roots, read, path, &mut ingested.surviving)?;
     if fs::stat(path)?.times_and_size() != before.times_and_size() {
         return Err(IngestError::Changed(path.to_owned()));
     }
@@ -135,13 +140,21 @@ fn text_of(roots: &Roots, path: &Path, output: &Output) -> Result<Option<Vec<u8>
 }
 
 /// The digest of a file and, in the same pass, the roots whose paths it contains.
-fn hash_and_scan(roots: &Roots, path: &Path, surviving: &mut RootSet) -> Result<Digest, FsError> {
+fn hash_and_scan(
+    roots: &Roots,
+    read: RootSet,
+    path: &Path,
+    surviving: &mut RootSet,
+) -> Result<Digest, FsError> {
     let mut hasher = blake3::Hasher::new();
     let overlap = roots.longest_bytes() + 1;
     let mut kept = 0;
     fs::read_in_windows(path, WINDOW_BYTES, |window: &mut Vec<u8>| {
         hasher.update(&window[kept..]);
-        roots.surviving(window).iter().for_each(|root| surviving.insert(root));
+        surviving.extend(roots.surviving(window));
+        if !read.is_empty() {
+            surviving.extend(roots.fragments(window).intersection(read));
+        }
         kept = overlap.min(window.len());
         window.drain(..window.len() - kept);
     })?;
