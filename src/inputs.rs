@@ -48,34 +48,40 @@ pub struct Inputs<'a> {
     pub roots: &'a Roots,
     pub memo: &'a Memo,
     pub working_directory: &'a Path,
-    values: HashMap<Input, Option<Digest>>,
+    /// Values that several manifests may ask for; `None` where each is asked for once.
+    known: Option<HashMap<Input, Option<Digest>>>,
 }
 
 impl std::fmt::Debug for Inputs<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inputs").field("known", &self.values.len()).finish_non_exhaustive()
+        f.debug_struct("Inputs")
+            .field("known", &self.known.as_ref().map(HashMap::len))
+            .finish_non_exhaustive()
     }
 }
 
 impl<'a> Inputs<'a> {
     pub fn new(roots: &'a Roots, memo: &'a Memo, working_directory: &'a Path) -> Self {
-        Self { roots, memo, working_directory, values: HashMap::new() }
+        Self { roots, memo, working_directory, known: None }
+    }
+
+    /// Keeps each value, to be read once for all manifests.
+    #[must_use]
+    pub fn keeping(self) -> Self {
+        Self { known: Some(HashMap::new()), ..self }
     }
 
     /// The value of `input` now, or `None` if it cannot be told (unreadable, or its root is not
     /// known here).
     pub fn value(&mut self, input: &Input) -> Option<Digest> {
-        if let Some(known) = self.values.get(input) {
-            return *known;
+        if let Some(value) = self.known.as_ref().and_then(|known| known.get(input)) {
+            return *value;
         }
         let value = self.read(input);
-        self.values.insert(input.clone(), value);
+        if let Some(known) = &mut self.known {
+            known.insert(input.clone(), value);
+        }
         value
-    }
-
-    /// Forgets every value, before reading them anew.
-    pub fn forget(&mut self) {
-        self.values.clear();
     }
 
     /// Where a file input is on this machine.

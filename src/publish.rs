@@ -78,7 +78,8 @@ fn store(
     manifest.inputs.sort();
     manifest.inputs.dedup();
 
-    let mut values = Inputs::new(&session.roots, &session.store.memo, &session.working_directory);
+    let mut values =
+        Inputs::new(&session.roots, &session.store.memo, &session.working_directory).keeping();
     let action = action_key(session.unit, &manifest, &mut values)
         .ok_or_else(|| Reason::Uncacheable("an input cannot be read".into()))?;
     refuse_changed(&manifest, &values, started_ns)?;

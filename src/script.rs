@@ -154,6 +154,9 @@ impl Run {
         command.args(&arguments[1..]);
         if let Ok(observer) = &observer {
             observer.attach(&mut command);
+            if let Err(error) = observer.end_with_this_thread() {
+                crate::log::debug!("the compiler may outlive a killed wrapper: {error}");
+            }
         }
         let started_ns = fs::file_clock_ns();
         let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else { exec(arguments) };

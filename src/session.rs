@@ -104,6 +104,9 @@ impl Session {
         let mut reason = Reason::InputsDiffer;
         let mut found = Vec::new();
         let mut inputs = Inputs::new(&self.roots, &self.store.memo, &self.working_directory);
+        if manifests.len() > 1 {
+            inputs = inputs.keeping();
+        }
         for manifest in &manifests {
             let action = action_key(self.unit, manifest, &mut inputs);
             if let Some(result) = action.and_then(|action| find_result(&self.store, action)) {

@@ -250,6 +250,9 @@ impl Compilation {
         let mut command = self.command(arguments);
         if let Ok(observer) = &observer {
             observer.attach(&mut command);
+            if let Err(error) = observer.end_with_this_thread() {
+                crate::log::debug!("the compiler may outlive a killed wrapper: {error}");
+            }
         }
         self.unlink_shared_outputs();
         let started_ns = fs::file_clock_ns();

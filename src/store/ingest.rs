@@ -12,7 +12,7 @@ use store_format::{Digest, NodeKind, Output, OutputRole};
 
 use super::Store;
 use crate::fs::{self, FileKind, FsError};
-use crate::inputs::shared_mtime_ns;
+use crate::inputs::{content_digest, shared_mtime_ns};
 use crate::invocation::depinfo;
 use crate::roots::{RootSet, Roots};
 
@@ -110,6 +110,7 @@ fn file(
         return Err(IngestError::Changed(path.to_owned()));
     }
     let blob = store.blob_path(&output.blob);
+    discard_if_damaged(store, &blob, &output.blob)?;
     let new = match output.role {
         OutputRole::Shared => share(path, &blob, output)?,
         _ => lend(path, &blob)?,
@@ -181,6 +182,18 @@ fn lend(path: &Path, blob: &Path) -> Result<bool, FsError> {
         return Ok(false);
     }
     in_its_directory(blob, || fs::clone_or_link_new(path, blob))
+}
+
+/// Unlinks a blob that is there under a name that its content no longer has: a target directory that
+/// shares the inode was written to.
+fn discard_if_damaged(store: &Store, blob: &Path, digest: &Digest) -> Result<(), FsError> {
+    match fs::stat(blob) {
+        Ok(stat) if content_digest(&store.memo, blob, &stat)? != *digest => {
+            fs::remove_if_present(blob)
+        }
+        Err(error) if !error.is_absent() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a blob, and the directory that it belongs into where that is still missing.
