@@ -7,6 +7,7 @@ mod cargo;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod human;
 mod init;
 mod inventory;
@@ -58,6 +59,8 @@ enum Command {
     Demo(demo::Options),
     /// Make Cargo use the cache for every build.
     Init(init::Options),
+    /// Find what is wrong with the setup, and what to do about it.
+    Doctor(doctor::Options),
     /// Show what the cache did.
     Stats(stats::Options),
     /// List what the store holds.
@@ -138,6 +141,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Cargo { arguments } => cargo::run(&arguments, console),
         Command::Demo(options) => demo::run(&options, console),
         Command::Init(options) => init::run(&options, console),
+        Command::Doctor(options) => doctor::run(&options, console),
         Command::Stats(options) => stats::run(&options, console),
         Command::List(options) => list::run(&options, console),
         Command::Purge(options) => purge::run(&options, console),

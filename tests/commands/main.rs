@@ -26,6 +26,7 @@ Commands:
  cargo Run Cargo through the cache, nothing configured
  demo Build a small sample twice and show what was reused
  init Make Cargo use the cache for every build
+ doctor Find what is wrong with the setup, and what to do about it
  stats Show what the cache did
  list List what the store holds
  report Show builds in detail

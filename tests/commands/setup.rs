@@ -2,6 +2,7 @@
 
 use crate::space::Space;
 use snapbox::{assert_data_eq, str};
+use std::path::Path;
 use std::process::Command;
 
 /// The executable with a home directory of Cargo of its own, and `kache` not in `PATH`.
@@ -127,4 +128,110 @@ fn init_names_the_program_where_path_finds_it() {
     assert!(status.success());
     let text = std::fs::read_to_string(space.path("cargo/config.toml")).unwrap();
     assert_eq!(text, "[build]\nrustc-wrapper = \"kache\"\n");
+}
+
+/// A copy of the built store, which a test may damage.
+fn built_copy() -> Space {
+    let space = Space::new();
+    let [from, to] = [Space::built().path("store"), space.path("store")];
+    assert!(Command::new("cp").arg("-R").args([from, to]).status().unwrap().success());
+    space
+}
+
+/// The findings alone: what is fine depends on the machine.
+fn findings(space: &Space, arguments: &[&str]) -> String {
+    let output = kache(space, arguments).env("RUSTC_WRAPPER", env!("CARGO_BIN_EXE_kache")).output();
+    let text = space.shown(&output.unwrap());
+    let lines = text.lines().filter(|line| !line.starts_with("ok"));
+    lines.fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong_with_a_good_setup() {
+    let space = built_copy();
+    assert_data_eq!(
+        findings(&space, &["doctor", "--verify"]),
+        str![[r#"
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        findings(&space, &["doctor", "--checksums"]),
+        str![[r#"
+exit status 0
+
+"#]]
+    );
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong_and_the_remedy() {
+    let space = Space::new();
+    std::fs::write(space.path(".kache.toml"), "[cache]\nlink_mod = \"copy\"\n").unwrap();
+    std::fs::create_dir(space.path("store")).unwrap();
+    std::fs::write(space.path("store/index.damaged-1"), "").unwrap();
+    let output = kache(&space, &["doctor"]).env("RUSTC_WRAPPER", "sccache").output().unwrap();
+    let text = space.shown(&output);
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("ok")).collect();
+    assert_data_eq!(
+        lines.join("\n"),
+        str![[r#"
+finding [ROOT]/.kache.toml:2: `link_mod` is not a known key; did you mean `link_mode`?
+ it has no effect
+finding RUSTC_WRAPPER sets another wrapper, `sccache`
+ unset the variable
+finding [ROOT]/store/index.damaged-1 is damaged and not in use
+ `kache doctor --fix` removes it
+
+3 findings
+exit status 1
+"#]]
+    );
+}
+
+#[test]
+fn the_doctor_sets_the_wrapper_when_asked() {
+    let space = Space::new();
+    let fixed = shown(&space, &["doctor", "--fix"]);
+    assert!(
+        fixed.contains("fixed Cargo uses no wrapper here: set in [ROOT]/cargo/config.toml"),
+        "{fixed}"
+    );
+    let again = shown(&space, &["doctor"]);
+    assert!(again.contains("ok wrapper [KACHE], set by [ROOT]/cargo/config.toml"), "{again}");
+}
+
+#[test]
+fn damaged_files_of_the_store_are_found_and_their_results_removed() {
+    let space = built_copy();
+    let mut blobs = Vec::new();
+    for shard in std::fs::read_dir(space.path("store/blobs")).unwrap() {
+        for blob in std::fs::read_dir(shard.unwrap().path()).unwrap() {
+            blobs.push(blob.unwrap().path());
+        }
+    }
+    blobs.sort();
+    let count = |arguments: &[&str], word: &str| {
+        let text = findings(&space, arguments);
+        text.lines().filter(|line| line.starts_with(word)).count()
+    };
+    let rewrite = |path: &Path, change: fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        change(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
+    };
+    rewrite(&blobs[0], |bytes| bytes[0] ^= 1);
+    assert_eq!(count(&["doctor", "--verify"], "finding"), 0);
+    assert_eq!(count(&["doctor", "--checksums"], "finding"), 1);
+    rewrite(&blobs[1], |bytes| bytes.truncate(bytes.len() / 2));
+    assert_eq!(count(&["doctor", "--verify"], "finding"), 1);
+    std::fs::remove_file(&blobs[2]).unwrap();
+    let all = count(&["doctor", "--checksums"], "finding");
+    assert_eq!(count(&["doctor", "--checksums", "--repair"], "fixed"), all);
+    assert_eq!(count(&["doctor", "--checksums"], "finding"), 0);
+    assert!(!blobs[0].exists() && !blobs[1].exists());
+    let results = space.json(&["stats", "--json"])["storage"]["results"].as_u64().unwrap();
+    assert_eq!(results, 7 - all as u64);
 }
