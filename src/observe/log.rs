@@ -20,7 +20,7 @@ use super::layout::{
     WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
 use super::processes::Processes;
-use super::programs::SearchPath;
+use super::programs::{Images, SearchPath};
 use super::{elf, path_of};
 use crate::fs::{self, FileKind};
 
@@ -102,7 +102,9 @@ impl Observation {
         } else if let Some(path) = expected.filter(|path| reader.root.as_deref() != Some(path)) {
             // It reported late, as something else: what it did before is not known.
             Err(IncompleteReason::Unreported(path.to_owned()))
-        } else if let Some(path) = reader.processes.unreported(heap.first_pid) {
+        } else if let Some(path) =
+            reader.processes.unreported(heap.first_pid, &mut Images::default())
+        {
             Err(IncompleteReason::Unreported(path))
         } else if let Some(what) = reader.blind.take() {
             Err(IncompleteReason::Blind(what))
@@ -171,6 +173,8 @@ struct Reader {
     processes: Processes,
     root: Option<PathBuf>,
     blind: Option<String>,
+    /// kache's own executable.
+    own: Option<PathBuf>,
 }
 
 impl Reader {
@@ -182,6 +186,7 @@ impl Reader {
             processes: Processes::default(),
             root: None,
             blind: None,
+            own: std::env::current_exe().ok(),
         }
     }
 
@@ -251,7 +256,7 @@ impl Reader {
     }
 
     fn started(&mut self, pid: u64, executable: PathBuf) -> bool {
-        if let Some(path) = self.processes.report(pid) {
+        if let Some(path) = self.processes.report(pid, executable.clone()) {
             self.event(Access::Executed(path));
         }
         self.root.get_or_insert_with(|| executable.clone());
@@ -280,6 +285,15 @@ impl Reader {
     }
 
     fn event(&mut self, access: Access) -> bool {
+        let path = match &access {
+            Access::Executed(path) | Access::Found(path) | Access::Started(path) => Some(path),
+            Access::Searched { path, .. } => path.as_ref(),
+            _ => None,
+        };
+        // What is observed behind kache depends on what kache runs, not on kache.
+        if path.is_some_and(|path| self.own.as_ref() == Some(path)) {
+            return true;
+        }
         if self.seen.insert(access.clone()) {
             self.events.push(access);
         }
@@ -332,5 +346,104 @@ fn address(text: &[u8]) -> String {
             SocketAddr::from((Ipv6Addr::from(bytes), port(high, low))).to_string()
         }
         _ => String::from_utf8_lossy(text).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log of these records: kind, number, text.
+    fn heap(records: &[(u8, u64, &[u8])]) -> Heap {
+        let mut bytes = Vec::new();
+        for (kind, number, text) in records {
+            let length = RECORD_HEADER_BYTES + text.len();
+            bytes.extend((u64::from(*kind) << 32 | length as u64).to_le_bytes());
+            bytes.extend(number.to_le_bytes());
+            bytes.extend(*text);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        Heap { bytes, is_full: false, first_pid: 7 }
+    }
+
+    fn whole() -> Heap {
+        heap(&[
+            (STARTED, 7, b"/bin/first"),
+            (VARIABLE_READ, 0, b"NAME\0/bin/first"),
+            (READ, 0, b"/a//b/./c"),
+            (PROGRAM, 0, b"kache-no-such-program\0"),
+            (NETWORK, 0, b"4\x00\x50\x7f\x00\x00\x01"),
+            (EXECUTING, 7, b"/nonexistent"),
+            (EXECUTE_FAILED, 7, b""),
+            (SPAWNED, 8, b"/bin/gone"),
+            (STARTED, 8, b"/bin/gone"),
+        ])
+    }
+
+    #[test]
+    fn records_become_accesses_once_and_in_order() {
+        let observation = Observation::parse(&whole(), None);
+        assert_eq!(observation.complete, Ok(()));
+        assert_eq!(observation.root.as_deref(), Some(Path::new("/bin/first")));
+        let told: Vec<String> =
+            observation.events.iter().take(6).map(ToString::to_string).collect();
+        let expected = [
+            // It is not there to be looked at.
+            "all variables by /bin/first",
+            "started /bin/first",
+            "variable NAME by /bin/first",
+            "read /a/b/c",
+            "program kache-no-such-program nowhere",
+            "network 127.0.0.1:80",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_log_that_ends_early_or_is_damaged_anywhere_is_incomplete_or_read_but_never_a_crash() {
+        let whole = whole();
+        let mut ends: Vec<std::ops::Range<usize>> = Vec::new();
+        ends.push(0..1);
+        while let Some(at) = ends.last().map(|end| end.end - 1).filter(|at| *at < whole.bytes.len())
+        {
+            let length = usize::from(whole.bytes[at]);
+            // What fills a record up may be missing.
+            ends.push(at + length..at + length.next_multiple_of(8) + 1);
+        }
+        for end in 0..whole.bytes.len() {
+            let cut = Heap { bytes: whole.bytes[..end].to_vec(), ..heap(&[]) };
+            let read = Observation::parse(&cut, None);
+            let is_between = ends.iter().any(|range| range.contains(&end));
+            assert_eq!(read.complete == Err(IncompleteReason::Torn), !is_between, "cut at {end}");
+        }
+        for at in 0..whole.bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut damaged = Heap { bytes: whole.bytes.clone(), ..heap(&[]) };
+                damaged.bytes[at] ^= flip;
+                let read = Observation::parse(&damaged, None);
+                assert!(read.events.len() <= 16);
+            }
+        }
+    }
+
+    #[test]
+    fn an_announced_program_without_a_report_is_named() {
+        let mut records = whole();
+        records.bytes.extend(heap(&[(SPAWNED, 9, b"/bin/mute")]).bytes);
+        let expected = Err(IncompleteReason::Unreported("/bin/mute".into()));
+        assert_eq!(Observation::parse(&records, None).complete, expected);
+        // A process whose number is not known, as `system` starts them.
+        let mut records = whole();
+        records.bytes.extend(heap(&[(SPAWNED, 0, b"/bin/mute")]).bytes);
+        assert_eq!(Observation::parse(&records, None).complete, expected);
+        records.bytes.extend(heap(&[(STARTED, 10, b"/bin/mute")]).bytes);
+        assert_eq!(Observation::parse(&records, None).complete, Ok(()));
+    }
+
+    #[test]
+    fn the_first_process_must_be_what_was_to_run() {
+        let expected = Err(IncompleteReason::Unreported("/bin/other".into()));
+        assert_eq!(Observation::parse(&whole(), Some(Path::new("/bin/other"))).complete, expected);
+        assert_eq!(Observation::parse(&whole(), Some(Path::new("/bin/first"))).complete, Ok(()));
     }
 }

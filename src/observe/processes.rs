@@ -2,10 +2,16 @@
 //!
 //! Each executable that an observed process runs is announced by that process, and reports when it
 //! starts. One that is linked statically, runs with other privileges or is of another architecture
-//! cannot report; its announcement stays open.
+//! cannot report. Its announcement stays open, also where it becomes one that can: a report counts
+//! only for the image that was announced.
+//!
+//! kache itself cannot report, and is no exception to that but one in what it hides: under
+//! observation it becomes what it was asked to run at once.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::programs::Images;
 
 /// The number that stands for a process whose number its parent does not know.
 const NAMELESS: u64 = 0;
@@ -16,10 +22,10 @@ pub(crate) struct Processes {
     reports: u64,
 }
 
-/// Reports and announcements of one process number, in order.
+/// What one process number ran, in order: as it reported, and as it was announced.
 #[derive(Default)]
 struct Balance {
-    reports: usize,
+    reports: Vec<PathBuf>,
     announced: Vec<PathBuf>,
 }
 
@@ -30,10 +36,10 @@ impl Processes {
     }
 
     /// Counts a report, and returns what the process had said that it would become.
-    pub(crate) fn report(&mut self, pid: u64) -> Option<PathBuf> {
+    pub(crate) fn report(&mut self, pid: u64, image: PathBuf) -> Option<PathBuf> {
         self.reports += 1;
         let balance = self.by_pid.entry(pid).or_default();
-        balance.reports += 1;
+        balance.reports.push(image);
         balance.announced.last().cloned()
     }
 
@@ -49,18 +55,38 @@ impl Processes {
 
     /// An executable that ran and did not report, if there is one. The first process was started
     /// by the wrapper, which announced nothing.
-    pub(crate) fn unreported(&mut self, first_pid: u64) -> Option<PathBuf> {
-        if let Some(first) = self.by_pid.get_mut(&first_pid) {
-            first.reports = first.reports.saturating_sub(1);
+    pub(crate) fn unreported(&mut self, first_pid: u64, images: &mut Images) -> Option<PathBuf> {
+        if let Some(first) = self.by_pid.get_mut(&first_pid)
+            && !first.reports.is_empty()
+        {
+            first.reports.remove(0);
         }
         let nameless = self.by_pid.remove(&NAMELESS).unwrap_or_default().announced;
-        let mut spare = 0;
-        for balance in self.by_pid.values() {
-            if let Some(executable) = balance.announced.get(balance.reports) {
-                return Some(executable.clone());
+        let mut spare = Vec::new();
+        for balance in self.by_pid.values_mut() {
+            if let Some(executable) = settle(&balance.announced, &mut balance.reports, images) {
+                return Some(executable.to_owned());
             }
-            spare += balance.reports - balance.announced.len();
+            spare.append(&mut balance.reports);
         }
-        nameless.into_iter().nth(spare)
+        settle(&nameless, &mut spare, images).map(Path::to_owned)
     }
+}
+
+/// Takes one report away for each announcement; returns the first announcement that has none.
+fn settle<'a>(
+    announced: &'a [PathBuf],
+    reports: &mut Vec<PathBuf>,
+    images: &mut Images,
+) -> Option<&'a Path> {
+    for executable in announced {
+        let report = match images.of(executable) {
+            Some(image) => reports.iter().position(|report| report == image),
+            // It is gone, or cannot be told.
+            None => reports.len().checked_sub(1),
+        };
+        let Some(report) = report else { return Some(executable) };
+        reports.swap_remove(report);
+    }
+    None
 }

@@ -69,26 +69,49 @@ fn is_executable(path: &Path) -> bool {
     fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.mode & 0o111 != 0)
 }
 
-/// The executable that a command starts with: the program, or the interpreter of the script that it
-/// is. `None` where that cannot be told.
+/// The executable that a command starts with. `None` where that cannot be told.
 pub(crate) fn first_image(command: &Command) -> Option<PathBuf> {
     let program = Path::new(command.get_program());
     let directory = command.get_current_dir().unwrap_or(Path::new(""));
-    let path = if program.components().count() > 1 || program.is_absolute() {
-        directory.join(program)
-    } else {
-        SearchPath::of_this_process().find(program.as_os_str())?.to_owned()
-    };
-    let image = interpreter(&path).unwrap_or(path);
-    std::fs::canonicalize(image).ok()
+    if program.components().count() > 1 || program.is_absolute() {
+        return image(&directory.join(program));
+    }
+    image(SearchPath::of_this_process().find(program.as_os_str())?)
 }
 
-/// What the first line of a script says that it is run by.
-fn interpreter(path: &Path) -> Option<PathBuf> {
+/// The images of executables, each looked at once.
+#[derive(Default)]
+pub(crate) struct Images {
+    known: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+impl Images {
+    /// What a process that runs `executable` reports as; `None` where that cannot be told.
+    pub(crate) fn of(&mut self, executable: &Path) -> Option<&Path> {
+        if !self.known.contains_key(executable) {
+            self.known.insert(executable.to_owned(), image(executable));
+        }
+        self.known.get(executable)?.as_deref()
+    }
+}
+
+/// The executable itself, or the interpreter of the script that it is.
+fn image(path: &Path) -> Option<PathBuf> {
     const LINE_BYTES_MAX: u64 = 256;
+    let means_the_reader = path.starts_with("/proc");
+    if means_the_reader || path == std::env::current_exe().ok()? {
+        return None;
+    }
     let mut begin = Vec::new();
     File::open(path).ok()?.take(LINE_BYTES_MAX).read_to_end(&mut begin).ok()?;
-    let line = begin.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    if begin.starts_with(b"\x7fELF") {
+        return std::fs::canonicalize(path).ok();
+    }
+    let Some(line) = begin.strip_prefix(b"#!") else {
+        // A script without that line: shells and the C library run it by the shell.
+        return std::fs::canonicalize("/bin/sh").ok();
+    };
+    let line = line.split(|byte| *byte == b'\n').next()?;
     let name = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
-    Some(super::path_of(name))
+    std::fs::canonicalize(super::path_of(name)).ok()
 }

@@ -105,6 +105,28 @@ fn a_child_that_is_linked_statically_makes_the_observation_incomplete() {
 }
 
 #[test]
+fn a_static_child_that_becomes_a_program_that_reports_is_still_missing() {
+    let space = TestSpace::new();
+    let text = "#include <unistd.h>\n\
+                int main(void) { return execl(\"/bin/ls\", \"ls\", (char *)0); }";
+    let program = space.c_program("mute", text, &["-static"]);
+    let (_, observation) = space.shell("./mute; ls");
+    assert_eq!(observation.complete, Err(IncompleteReason::Unreported(program)));
+}
+
+#[test]
+fn scripts_report_by_their_interpreters_with_or_without_a_first_line() {
+    let space = TestSpace::new();
+    for (name, text) in [("first", "#! /bin/sh -e\ntrue\n"), ("second", "ls\n")] {
+        let script = space.write(name, text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+    }
+    let (_, observation) = space.shell("./first; ./second; env ./second; rm second; ls");
+    assert_eq!(observation.complete, Ok(()), "{:#?}", describe(&observation));
+}
+
+#[test]
 fn a_first_process_that_does_not_report_is_noticed_though_its_children_do() {
     let space = TestSpace::new();
     let text = "#include <unistd.h>\n#include <stdlib.h>\n#include <sys/wait.h>\n\
