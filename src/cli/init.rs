@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if options.check {
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
-    if !options.yes && !confirmed()? {
+    if !options.yes && !confirmed("Change it? [Y/n] ", true, "`kache init -y`")? {
         console.note("nothing was changed");
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
@@ -112,17 +112,21 @@ impl Plan {
     }
 }
 
-fn confirmed() -> Result<bool> {
+/// Asks; an empty answer means `default`. `unasked` is the command that does not ask.
+pub(super) fn confirmed(question: &str, default: bool, unasked: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(UsageError::new("there is no terminal to ask on")
-            .hint("`kache init -y` does not ask")
+            .hint(format!("{unasked} does not ask"))
             .into());
     }
     let mut stderr = std::io::stderr();
-    stderr.write_all(b"Change it? [Y/n] ").and_then(|()| stderr.flush()).context("ask")?;
+    stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).context("ask")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("read the answer")?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
+    Ok(match answer.trim().to_ascii_lowercase().as_str() {
+        "" => default,
+        answer => matches!(answer, "y" | "yes"),
+    })
 }
 
 /// The file that a configured command runs, if there is one.

@@ -4,6 +4,7 @@
 //! or partial failure, 2 usage or configuration.
 
 mod cargo;
+mod clean;
 mod completions;
 mod config;
 mod demo;
@@ -71,6 +72,8 @@ enum Command {
     WhyMiss(why_miss::Options),
     /// Remove results from the store.
     Purge(purge::Options),
+    /// Find target directories, and show what each would really free.
+    Clean(clean::Options),
     /// Read and change the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -147,6 +150,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Purge(options) => purge::run(&options, console),
         Command::Report(options) => report::run(&options, console),
         Command::WhyMiss(options) => why_miss::run(&options, console),
+        Command::Clean(options) => clean::run(&options, console),
         Command::Config(command) => config::run(command, console),
         Command::Completions { shell } => completions::run(shell, console),
     }

@@ -235,3 +235,55 @@ fn damaged_files_of_the_store_are_found_and_their_results_removed() {
     let results = space.json(&["stats", "--json"])["storage"]["results"].as_u64().unwrap();
     assert_eq!(results, 7 - all as u64);
 }
+
+#[test]
+fn clean_shows_what_each_target_directory_frees_and_removes_them_when_told_to() {
+    let space = Space::new();
+    let first = Space::built().path("demo/first");
+    assert!(
+        Command::new("cp").arg("-R").args([first, space.path("w")]).status().unwrap().success()
+    );
+    assert_data_eq!(
+        space.run(&["clean", "--dry-run"]),
+        str![[r#"
+ size frees last used target directory
+[SIZE] [SIZE] [AGO] [ROOT]/w/target
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        space.run(&["clean"]),
+        str![[r#"
+ size frees last used target directory
+[SIZE] [SIZE] [AGO] [ROOT]/w/target
+error: there is no terminal to ask on
+hint: `kache clean -y` does not ask
+exit status 2
+
+"#]]
+    );
+    assert!(space.path("w/target").exists());
+    assert_data_eq!(
+        space.run(&["clean", "-y", "w"]),
+        str![[r#"
+ size frees last used target directory
+[SIZE] [SIZE] [AGO] [ROOT]/w/target
+Removed 1 target directory.
+exit status 0
+
+"#]]
+    );
+    assert!(!space.path("w/target").exists() && space.path("w/Cargo.toml").exists());
+    assert_data_eq!(
+        space.run(&["clean"]),
+        str![[r#"
+No target directory below [ROOT].
+exit status 0
+
+"#]]
+    );
+    let shared = Space::built().run(&["clean", "-n", "demo"]);
+    let rows: Vec<_> = shared.lines().filter(|line| line.starts_with("[SIZE]")).collect();
+    assert_eq!(rows.len(), 3, "two directories, and both together: {shared}");
+}
