@@ -97,6 +97,9 @@ pub fn main(arguments: &[OsString]) -> ! {
 
 /// Everything up to the unit key. What cannot be cached is reported here, and its reason returned.
 fn prepare(arguments: &[OsString], mut account: Account) -> Result<Compilation, Reason> {
+    if !cfg!(any(target_os = "linux", target_os = "macos")) {
+        return Err(Reason::NotCached("this system is not supported".into()));
+    }
     let (config, _) = Config::load();
     if config.disabled {
         return Err(Reason::NotCached("disabled".into()));
