@@ -32,6 +32,7 @@ Commands:
  report Show builds in detail
  why-miss Name the input that differed when a crate was compiled again
  purge Remove results from the store
+ clean Find target directories, and show what each would really free
  config Read and change the configuration
  completions Print completions for a shell
  help Print this message or the help of the given subcommand(s)
@@ -119,4 +120,24 @@ fn completions_name_every_command() {
             assert!(text.contains(command), "{shell} does not complete {command}");
         }
     }
+}
+
+#[test]
+fn the_readme_describes_every_command() {
+    let readme = include_str!("../../README.md");
+    let help = Space::new().run(&["--help"]);
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let listed: Vec<_> = commands
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    let described = readme.lines().filter_map(|line| line.strip_prefix("| `kache "));
+    let mut described: Vec<_> =
+        described.filter_map(|line| line.split([' ', '`']).next()).collect();
+    let mut expected = listed.clone();
+    expected.sort_unstable();
+    described.sort_unstable();
+    assert!(expected.len() > 10, "{expected:?}");
+    assert_eq!(described, expected);
 }
