@@ -99,14 +99,9 @@ impl Memo {
         self.set(hash)?.iter().filter_map(read).find(|e| e.identity == hash).map(|e| e.digest)
     }
 
-    /// Remembers the digest of a file that was read after its identity was taken, and no longer
-    /// ago than a few milliseconds; else use [`Memo::insert_seen`]. What changed too recently to
-    /// be told apart from its next change is not remembered.
-    pub fn insert(&self, identity: &FileIdentity, digest: &Digest) {
-        self.insert_seen(identity, digest, SystemTime::now());
-    }
-
-    /// As [`Memo::insert`], for an identity that was taken at the moment `seen`.
+    /// Remembers the digest of a file whose identity was taken at the moment `seen`, and that was
+    /// read after. What had changed too recently to be told apart from its next change is not
+    /// remembered.
     pub fn insert_seen(&self, identity: &FileIdentity, digest: &Digest, seen: SystemTime) {
         if !identity.is_settled(seen) {
             return;

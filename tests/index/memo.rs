@@ -11,11 +11,16 @@ fn identity(inode: u64) -> FileIdentity {
     FileIdentity { device: 1, inode, size_bytes: 2, mtime_ns: 3, ctime_ns: 4 }
 }
 
+/// A file that was last changed long ago.
+fn remember(memo: &Memo, inode: u64) {
+    memo.insert_seen(&identity(inode), &key(inode), SystemTime::now());
+}
+
 #[test]
 fn a_digest_is_found_by_exactly_its_identity_and_by_other_processes() {
     let space = Space::new();
     let memo = Memo::open(space.path()).expect("a memo");
-    memo.insert(&identity(1), &key(1));
+    remember(&memo, 1);
     let other = Memo::open(space.path()).expect("a memo");
     assert_eq!(other.probe(&identity(1)), Some(key(1)));
     let variants: [fn(&mut FileIdentity); 5] = [
@@ -56,7 +61,7 @@ fn the_newest_entries_stay_when_it_overflows() {
     let space = Space::new();
     let memo = Memo::open(space.path()).expect("a memo");
     for inode in 0..200_000 {
-        memo.insert(&identity(inode), &key(inode));
+        remember(&memo, inode);
     }
     let found = |inodes: std::ops::Range<u64>| {
         inodes.filter(|inode| memo.probe(&identity(*inode)) == Some(key(*inode))).count()
@@ -69,7 +74,7 @@ fn the_newest_entries_stay_when_it_overflows() {
 fn a_torn_entry_is_absent() {
     let space = Space::new();
     let memo = Memo::open(space.path()).expect("a memo");
-    memo.insert(&identity(1), &key(1));
+    remember(&memo, 1);
     let path = space.path().join("memo");
     let whole = std::fs::read(&path).expect("bytes");
     let entry = whole.windows(32).position(|bytes| bytes == key(1).0).expect("there") - 16;
@@ -96,7 +101,7 @@ fn concurrent_writers_never_make_a_false_entry() {
             move || {
                 for round in 0..40_000 {
                     let inode = start + round % 3;
-                    memo.insert(&identity(inode), &key(inode));
+                    remember(memo, inode);
                 }
             }
         };
@@ -128,7 +133,7 @@ fn a_damaged_memo_is_set_aside() {
     let path = space.path().join("memo");
     std::fs::write(&path, b"something else").expect("written");
     let memo = Memo::open(space.path()).expect("a memo");
-    memo.insert(&identity(1), &key(1));
+    remember(&memo, 1);
     assert_eq!(memo.probe(&identity(1)), Some(key(1)));
     assert_eq!(space.names(), ["memo", "memo.damaged-1", "memo.lock"]);
 }

@@ -96,6 +96,52 @@ proptest! {
     }
 }
 
+/// What a power cut may leave of a file that was never written through: some pages, and zeros.
+fn lose_pages(space: &Space, lost: &[prop::sample::Index]) {
+    const PAGE_BYTES: usize = 4096;
+    let path = space.path().join("index");
+    let mut bytes = std::fs::read(&path).expect("bytes");
+    for lost in lost {
+        let page = lost.index(bytes.len() / PAGE_BYTES);
+        bytes[page * PAGE_BYTES..][..PAGE_BYTES].fill(0);
+    }
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, bytes).expect("written");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+
+    #[test]
+    fn pages_lost_in_a_power_cut_cost_their_records_alone(
+        lost in prop::collection::vec(any::<prop::sample::Index>(), 1..40)
+    ) {
+        const KEYS: u64 = 3000;
+        let payload = |number: u64, round: u8| [&number.to_le_bytes()[..], &[round; 100]].concat();
+        let space = Space::new();
+        let index = space.index();
+        for (number, round) in (0..KEYS).map(|n| (n, 0)).chain((0..KEYS / 2).map(|n| (n, 1))) {
+            index.put(Kind::Result, &key(number), &payload(number, round)).expect("put");
+        }
+        drop(index);
+        lose_pages(&space, &lost);
+        let index = space.index();
+        let right = |number, found: &Option<Vec<u8>>| {
+            let last = u8::from(number < KEYS / 2);
+            found.is_none() || (0..=last).any(|round| *found == Some(payload(number, round)))
+        };
+        let found: Vec<_> = (0..KEYS).map(|n| index.get(Kind::Result, &key(n))).collect();
+        prop_assert!(found.iter().zip(0..).all(|(found, number)| right(number, found)));
+        // A page holds 512 slots, or 27 records and two that reach into it.
+        let missing = found.iter().filter(|found| found.is_none()).count();
+        prop_assert!(missing <= lost.len() * 60, "{} missing for {} pages", missing, lost.len());
+        for number in 0..KEYS {
+            index.put(Kind::Result, &key(number), &payload(number, 2)).expect("put");
+            prop_assert_eq!(index.get(Kind::Result, &key(number)), Some(payload(number, 2)));
+        }
+    }
+}
+
 struct Words {
     control: Vec<AtomicU64>,
     slots: Vec<AtomicU64>,
@@ -135,8 +181,9 @@ impl Memory for Words {
         Err(io::ErrorKind::StorageFull.into())
     }
 
+    /// More than there is space for.
     fn heap_words_max(&self) -> u64 {
-        self.heap.len() as u64
+        1 << 20
     }
 }
 
@@ -155,7 +202,7 @@ proptest! {
             if let Some(value) = value {
                 match table.publish(Kind::Result, &key(number), &[value], Expected::Anything) {
                     Ok(_) => drop(model.insert(number, value)),
-                    Err(PublishError::Full) => {}
+                    Err(PublishError::Full | PublishError::Io(_)) => {}
                     Err(error) => panic!("{error:?}"),
                 }
             } else {
@@ -194,6 +241,22 @@ proptest! {
         prop_assert!(!table.remove(Kind::Result, &key(1)));
         prop_assert!((0..8).all(|place| table.record_in(place).1.is_none()));
         let refused = table.publish(Kind::Result, &key(1), b"x", Expected::Anything);
-        prop_assert!(matches!(refused, Err(PublishError::Full)));
+        prop_assert!(matches!(refused, Err(PublishError::Full | PublishError::Io(_))));
     }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_takes_no_words() {
+    let table = small_table(8, 20);
+    let put = |number, bytes: usize| {
+        table.publish(Kind::Result, &key(number), &vec![1; bytes], Expected::Anything)
+    };
+    assert!(put(1, 64).is_ok());
+    for _ in 0..3 {
+        assert!(matches!(put(2, 64), Err(PublishError::Io(_))));
+    }
+    assert!(matches!(table.lookup(Kind::Result, &key(2)), Seen::Vacant));
+    assert_eq!(table.heap_used_words(), 14);
+    assert!(put(2, 0).is_ok());
+    assert!(matches!(table.lookup(Kind::Result, &key(1)), Seen::Live(..)));
 }
