@@ -35,6 +35,8 @@ rustPlatform.buildRustPackage {
       $out/bin/kache completions $shell >kache.$shell
     done
     installShellCompletion kache.{bash,fish,zsh}
+    $out/bin/kache man manual
+    installManPage manual/*
   '';
 
   # The tests under tests/ drive real builds, which fetch and write outside of the sandbox.

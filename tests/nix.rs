@@ -35,6 +35,10 @@ const UNTYPED: &[&str] = &[
     "verify_restores",
 ];
 
+/// What nixpkgs' hooks do with files that are there.
+const INSTALLERS: &str =
+    r#"installShellCompletion() { wc -l "$@"; }; installManPage() { wc -l "$@"; }"#;
+
 /// Whether the tests can run here. Printed past the capture of the test harness.
 fn can_run(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|program| !is_installed(program)).collect();
@@ -295,7 +299,7 @@ fn the_package_is_this_version_and_never_builds_through_itself() {
 }
 
 #[test]
-fn the_package_can_make_its_completions() {
+fn the_package_can_make_its_completions_and_its_manual() {
     if !can_run(&["nix-instantiate"]) {
         return;
     }
@@ -303,7 +307,7 @@ fn the_package_can_make_its_completions() {
     let package = &evaluate(directory.path())["package"];
     let install = package["postInstall"].as_str().unwrap().replace("$out", "$1");
     let output = Command::new("bash")
-        .args(["-euc", &format!("installShellCompletion() {{ wc -l \"$@\"; }}\n{install}"), "sh"])
+        .args(["-euc", &format!("{INSTALLERS}\n{install}"), "sh"])
         .arg(directory.path())
         .current_dir(directory.path())
         .output()
@@ -313,6 +317,10 @@ fn the_package_can_make_its_completions() {
     for shell in ["bash", "fish", "zsh"] {
         let script = directory.path().join(format!("kache.{shell}"));
         assert!(std::fs::read_to_string(script).unwrap().contains("kache"), "{shell}");
+    }
+    for page in ["kache.1", "kache-config-set.1"] {
+        let page = directory.path().join("manual").join(page);
+        assert!(std::fs::read_to_string(page).unwrap().contains(".SH SYNOPSIS"));
     }
 }
 

@@ -13,6 +13,7 @@ mod human;
 mod init;
 mod inventory;
 mod list;
+mod man;
 mod output;
 mod purge;
 mod report;
@@ -81,6 +82,12 @@ enum Command {
     Completions {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
+    },
+    /// Write the manual: a page for each command.
+    #[command(hide = true)]
+    Man {
+        /// Where the pages go; made if need be.
+        directory: std::path::PathBuf,
     },
 }
 
@@ -153,6 +160,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Clean(options) => clean::run(&options, console),
         Command::Config(command) => config::run(command, console),
         Command::Completions { shell } => completions::run(shell, console),
+        Command::Man { directory } => man::run(&directory),
     }
 }
 
