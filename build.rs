@@ -5,10 +5,11 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "src/observe/shim.rs",
     "src/observe/layout.rs",
     "src/observe/shim",
+    "src/observe/shim/arguments.rs",
     "src/observe/shim/exec.rs",
     "src/observe/shim/files.rs",
     "src/observe/shim/log.rs",

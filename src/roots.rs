@@ -290,28 +290,39 @@ impl Roots {
     /// files by its path. Sysroot and home are left alone; sources of the standard library have
     /// been replaced in the toolchain already.
     pub fn remap_arguments(&self) -> Vec<OsString> {
-        let mut arguments = Vec::new();
-        for place in self.places.iter().rev() {
-            let Some(target) = self.remap_target(place) else { continue };
-            let mut argument = b"--remap-path-prefix=".to_vec();
-            argument.extend_from_slice(&place.path);
-            argument.push(b'=');
-            argument.extend_from_slice(&target);
-            arguments.push(OsString::from_vec(argument));
-        }
-        arguments
+        self.mappings(b"--remap-path-prefix=")
+    }
+
+    /// The same for the debug information that C compilers write.
+    pub fn c_compiler_arguments(&self) -> Vec<OsString> {
+        self.mappings(b"-fdebug-prefix-map=")
+    }
+
+    fn mappings(&self, option: &[u8]) -> Vec<OsString> {
+        let mapping = |place: &Place| {
+            let target = self.remap_target(place)?;
+            let argument = [option, &place.path, b"=", &target].concat();
+            Some(OsString::from_vec(argument))
+        };
+        self.places.iter().rev().filter_map(mapping).collect()
+    }
+
+    fn is_in_workspace(&self, place: &Place) -> bool {
+        self.bytes(Root::Workspace, Form::Plain)
+            .is_some_and(|workspace| below(&place.path, workspace).is_some())
     }
 
     fn remap_target(&self, place: &Place) -> Option<Vec<u8>> {
         let in_cargo_home = self
             .bytes(Root::CargoHome, Form::Plain)
-            .is_some_and(|home| is_below(&place.path, home));
+            .is_some_and(|home| below(&place.path, home).is_some());
         let package = || {
             let name = self.package_name.as_deref().unwrap_or("package");
             Some(format!("/kache-package/{name}").into_bytes())
         };
         match place.root {
             Root::Workspace | Root::Package if in_cargo_home => None,
+            Root::Package if self.is_in_workspace(place) => None,
             Root::Workspace if self.package_name.is_none() => Some(b".".to_vec()),
             Root::Workspace | Root::Package => package(),
             Root::Build if self.keeps_build => Some(place.path.clone()),
@@ -545,10 +556,6 @@ fn ends_path(after: &[u8]) -> bool {
     }
 }
 
-fn is_below(path: &[u8], ancestor: &[u8]) -> bool {
-    path.strip_prefix(ancestor).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
-}
-
 /// The longest common ancestor of the directories that Cargo names for this build's products:
 /// one for old and new layouts, separate build directories and linked target directories.
 fn build_root(
@@ -578,7 +585,7 @@ fn build_root(
         };
         ancestor = &ancestor[..length];
     }
-    let holds = |path: &Path| is_below(path.as_os_str().as_bytes(), ancestor);
+    let holds = |path: &Path| below(path.as_os_str().as_bytes(), ancestor).is_some();
     let is_shared =
         ancestor.is_empty() || holds(working_directory) || cargo_home.is_some_and(holds);
     Some(if is_shared { own } else { PathBuf::from(OsStr::from_bytes(ancestor)) })

@@ -154,6 +154,7 @@ impl Run {
         command.args(&arguments[1..]);
         if let Ok(observer) = &observer {
             observer.attach(&mut command);
+            self.extend_c_compilers(observer);
             if let Err(error) = observer.end_with_this_thread() {
                 crate::log::debug!("the compiler may outlive a killed wrapper: {error}");
             }
@@ -173,6 +174,17 @@ impl Run {
             crate::log::error!("build script not stored");
         }
         status
+    }
+
+    /// Keeps the place of this build out of what C compilers write.
+    fn extend_c_compilers(&self, observer: &Observer) {
+        if !self.session.config.path_normalize {
+            return;
+        }
+        let arguments = self.session.roots.c_compiler_arguments();
+        if let Err(error) = observer.extend_c_compilers(&arguments) {
+            crate::log::warn!("objects will name the place of this build: {error}");
+        }
     }
 
     /// What the run read and made, or why it cannot be stored.

@@ -28,6 +28,14 @@ pub(crate) const WORD_WRAPPER_PID: usize = 4;
 /// Not zero if the first process shall end with the wrapper.
 pub(crate) const WORD_END_WITH_WRAPPER: usize = 5;
 
+/// Bytes of the text at [`COMPILER_ARGUMENTS_OFFSET`].
+pub(crate) const WORD_COMPILER_ARGUMENTS: usize = 6;
+
+/// Where the arguments are that C compilers get besides their own, each closed by NUL. The wrapper
+/// writes them before the first process starts.
+pub(crate) const COMPILER_ARGUMENTS_OFFSET: usize = 512;
+pub(crate) const COMPILER_ARGUMENTS_BYTES_MAX: usize = HEADER_BYTES - COMPILER_ARGUMENTS_OFFSET;
+
 pub(crate) const HEADER_BYTES: usize = 4096;
 pub(crate) const SET_SLOTS: usize = 1 << 18;
 pub(crate) const HEAP_OFFSET: usize = HEADER_BYTES + SET_SLOTS * 8;

@@ -103,6 +103,23 @@ impl Observer {
         self.log.write_all_at(&native(1), layout::WORD_END_WITH_WRAPPER as u64 * 8)
     }
 
+    /// Has every C compiler that is run take `arguments` besides its own. To be called before the
+    /// command is started. More than the log has room for are left out together: objects then
+    /// name the place where they were made.
+    pub fn extend_c_compilers(&self, arguments: &[OsString]) -> io::Result<()> {
+        let mut text = Vec::new();
+        for argument in arguments {
+            text.extend_from_slice(argument.as_bytes());
+            text.push(0);
+        }
+        if text.len() > layout::COMPILER_ARGUMENTS_BYTES_MAX {
+            return Ok(());
+        }
+        self.log.write_all_at(&text, layout::COMPILER_ARGUMENTS_OFFSET as u64)?;
+        let length = native(text.len() as u64);
+        self.log.write_all_at(&length, layout::WORD_COMPILER_ARGUMENTS as u64 * 8)
+    }
+
     /// What was observed. To be called when the process has ended.
     pub fn finish(self) -> Observation {
         Observation::read(&self.log, self.expected.into_inner().flatten().as_deref())

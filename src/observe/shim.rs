@@ -8,7 +8,7 @@
 //!   initialised itself.
 //! - Every definition here calls the next definition of the same name (or, before that can be
 //!   looked up, the system call that it stands for) exactly once, with the arguments that it was
-//!   given, and returns its result and its `errno`. Recording uses raw system calls alone, which
+//!   given, and returns its result and its `errno`. The one exception is in `arguments.rs`. Recording uses raw system calls alone, which
 //!   leave `errno` as it is.
 //! - Where the log cannot be reached, is full, or is not wanted, everything still works, and the
 //!   wrapper sees that the observation is incomplete.
@@ -17,6 +17,8 @@
 #![no_std]
 #![allow(unsafe_code, reason = "this library consists of C functions and raw system calls")]
 
+#[path = "shim/arguments.rs"]
+mod arguments;
 #[path = "shim/exec.rs"]
 mod exec;
 #[path = "shim/files.rs"]

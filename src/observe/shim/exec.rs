@@ -3,6 +3,7 @@
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 
+use crate::arguments::Arguments;
 use crate::files::{Path, failed, no_function, path};
 use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, VARIABLE, WROTE};
 use crate::log;
@@ -229,8 +230,10 @@ fn executing(executable: &Executable, name: (c_int, Path), run: impl FnOnce() ->
 
 fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_int {
     type Execute = unsafe extern "C" fn(Path, List, List) -> c_int;
-    let run = || {
+    let run = |executable: &[u8]| {
         let environment = Environment::new(environment);
+        let extended = Arguments::new(executable, arguments);
+        let arguments = extended.list;
         let next = if searches { EXECVPE.known() } else { EXECVE.known() };
         match as_function!(next, Execute) {
             // SAFETY: the caller's own arguments; the list is as the caller's.
@@ -247,7 +250,7 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
         }
     };
     if name.is_null() || !log::is_open() {
-        return run();
+        return run(b"");
     }
     let mut executable = Executable::new();
     // SAFETY: a C string, as the functions that run programs demand.
@@ -257,7 +260,7 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
     } else {
         executable.set_path(AT_FDCWD, text);
     }
-    executing(&executable, (AT_FDCWD, name), run)
+    executing(&executable, (AT_FDCWD, name), || run(executable.path()))
 }
 
 #[unsafe(no_mangle)]
@@ -418,6 +421,8 @@ fn spawned(
     let mut pid = 0;
     let to = if to.is_null() { &raw mut pid } else { to };
     let full = Environment::new(environment);
+    let extended = Arguments::new(executable.path(), arguments);
+    let arguments = extended.list;
     let [actions, attributes] = rest;
     let error = match as_function!(next.find(), Spawn) {
         // SAFETY: the caller's own arguments; the list is as the caller's.

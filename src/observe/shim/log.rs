@@ -8,8 +8,8 @@ use core::sync::atomic::{
 };
 
 use crate::layout::{
-    BLIND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LOADED, LOG_BYTES, MAGIC, PROBES,
-    RECORD_HEADER_BYTES, SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_END_WITH_WRAPPER, WORD_FIRST_PID,
+    BLIND, COMPILER_ARGUMENTS_BYTES_MAX, COMPILER_ARGUMENTS_OFFSET, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LOADED, LOG_BYTES, MAGIC, PROBES,
+    RECORD_HEADER_BYTES, SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_COMPILER_ARGUMENTS, WORD_END_WITH_WRAPPER, WORD_FIRST_PID,
     WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WORD_WRAPPER_PID,
 };
 use crate::system::{self, PATH_BYTES_MAX};
@@ -145,6 +145,16 @@ fn report_start(mapping: *mut u8) {
     EXECUTABLE_BYTES.store(executable.len() as u64, Release);
     append(mapping, STARTED, pid, &[executable]);
     crate::image::remember(|library| text(LOADED, &[library, b"\0", executable]));
+}
+
+/// The arguments that C compilers get besides their own, each closed by NUL.
+pub(crate) fn compiler_arguments() -> &'static [u8] {
+    let Some(mapping) = mapping() else { return &[] };
+    let length = word(mapping, WORD_COMPILER_ARGUMENTS).load(Relaxed);
+    let length = (length as usize).min(COMPILER_ARGUMENTS_BYTES_MAX);
+    // SAFETY: within the header of the mapping, which stays as long as the process, and which the
+    // wrapper wrote before this process started.
+    unsafe { core::slice::from_raw_parts(mapping.add(COMPILER_ARGUMENTS_OFFSET), length) }
 }
 
 fn word(mapping: *mut u8, index: usize) -> &'static AtomicU64 {
