@@ -36,7 +36,8 @@ pub(crate) fn allocate(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     append_zeros(file, bytes)
 }
 
-/// Appending is atomic: zeros never come to lie over what another process has written.
+/// Appending is atomic: zeros never come to lie over what another process has written. The
+/// descriptor appends from then on (on Linux, wherever it is told to write).
 fn append_zeros(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     let flags = rustix::fs::fcntl_getfl(file)?;
     rustix::fs::fcntl_setfl(file, flags | OFlags::APPEND)?;
@@ -64,6 +65,15 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// Creates a file beside `target` that begins with `words` and is `bytes` long.
     pub(crate) fn create(target: &Path, bytes: u64, words: &[u64]) -> Result<Self, Errno> {
+        Self::create_by(target, bytes, words, allocate)
+    }
+
+    fn create_by(
+        target: &Path,
+        bytes: u64,
+        words: &[u64],
+        allocate: fn(BorrowedFd<'_>, u64) -> Result<(), Errno>,
+    ) -> Result<Self, Errno> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = rustix::process::getpid().as_raw_nonzero();
@@ -71,9 +81,10 @@ impl NewFile {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE | OFlags::TRUNC;
         let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666))?;
         let new = Self { file, path, placed: false };
-        allocate(rustix::fd::AsFd::as_fd(&new.file), bytes)?;
         let content: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // First, since a file that was extended by appending can only be appended to.
         let written = rustix::io::pwrite(&new.file, &content, 0)?;
+        allocate(rustix::fd::AsFd::as_fd(&new.file), bytes)?;
         if written == content.len() { Ok(new) } else { Err(Errno::IO) }
     }
 
@@ -201,5 +212,46 @@ pub(crate) fn create_directories(path: &Path) -> Result<(), Errno> {
             }
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    /// Where space cannot be allocated (ext2, macOS), the header once came to lie behind the zeros.
+    #[test]
+    fn a_file_that_is_made_of_zeros_begins_with_its_header() {
+        let space = tempfile::TempDir::new().expect("a directory");
+        let target = space.path().join("index");
+        let words = [1, 2, 3];
+        let new = NewFile::create_by(&target, 200_000, &words, append_zeros).expect("created");
+        new.place(&target).expect("placed");
+        let bytes = std::fs::read(&target).expect("bytes");
+        let header: Vec<u8> = words.iter().flat_map(|word| u64::to_le_bytes(*word)).collect();
+        assert_eq!(&bytes[..24], header);
+        assert!(bytes[24..].iter().all(|byte| *byte == 0));
+        assert_eq!(bytes.len(), 200_000);
+    }
+
+    #[test]
+    fn zeros_never_come_to_lie_over_what_is_there() {
+        let space = tempfile::TempDir::new().expect("a directory");
+        let path = space.path().join("index");
+        std::fs::write(&path, [7; 100_003]).expect("written");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let file = open(&path).expect("opened");
+                    append_zeros(file.as_fd(), 1_000_000).expect("extended");
+                });
+            }
+        });
+        let bytes = std::fs::read(&path).expect("bytes");
+        assert!(bytes.len() >= 1_000_000);
+        assert!(bytes[..100_003].iter().all(|byte| *byte == 7));
+        assert!(bytes[100_003..].iter().all(|byte| *byte == 0));
     }
 }
