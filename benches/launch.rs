@@ -1,0 +1,82 @@
+//! A whole hit of a small crate, process start to exit, beside an empty C program that is linked
+//! dynamically: what no wrapper can be faster than.
+//!
+//! The sides run in turn, so that the machine's moods meet them alike.
+
+#[path = "measure/mod.rs"]
+#[expect(dead_code, reason = "whole builds use more of it")]
+mod measure;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use measure::{median, time};
+
+/// A hit may cost this many empty programs.
+const RATIO_MAX: f64 = 2.2;
+const RUNS: usize = 501;
+
+#[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+fn main() {
+    // `cargo test --benches` only wants to know that it builds and starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let space = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
+    let empty = empty_program(space.path());
+    fs::write(space.path().join("lib.rs"), "pub fn weight() -> u32 { 7 }\n").expect("a source");
+    fs::create_dir(space.path().join("out")).expect("a directory");
+    let plain = time(&mut compile(space.path(), true));
+    for _ in 0..3 {
+        time(&mut compile(space.path(), false));
+    }
+    let kache = || Command::new(env!("CARGO_BIN_EXE_kache"));
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for _ in 0..RUNS {
+        times[0].push(time(Command::new(&empty).env_clear()));
+        times[1].push(time(kache().env_clear().arg("--version").stdout(Stdio::null())));
+        times[2].push(time(&mut compile(space.path(), false)));
+    }
+    let [empty, version, hit] = times.map(median);
+    let ratio = hit.as_secs_f64() / empty.as_secs_f64();
+    println!("empty C program     {empty:>12.1?}");
+    println!("kache --version     {version:>12.1?}");
+    println!(
+        "hit of a small crate{hit:>12.1?}  {ratio:.2} of the empty program, at most {RATIO_MAX}"
+    );
+    println!("the compiler        {plain:>12.1?}");
+}
+
+/// Compiles `int main(void) { return 0; }`.
+fn empty_program(space: &Path) -> std::path::PathBuf {
+    let source = space.join("empty.c");
+    fs::write(&source, "int main(void) { return 0; }\n").expect("a source");
+    let program = space.join("empty");
+    time(Command::new("cc").arg("-O2").arg("-o").args([&program, &source]));
+    program
+}
+
+/// A call as Cargo makes it, with or without kache before it.
+fn compile(space: &Path, plain: bool) -> Command {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = if plain {
+        Command::new(rustc)
+    } else {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kache"));
+        command.arg(rustc);
+        command
+    };
+    command.current_dir(space).env("KACHE_CACHE_DIR", space.join("cache")).stderr(Stdio::null());
+    command.args(["--crate-name", "lib", "--edition=2024", "lib.rs", "--error-format=json"]);
+    command.args([
+        "--json=diagnostic-rendered-ansi,artifacts,future-incompat",
+        "--crate-type",
+        "lib",
+    ]);
+    command.args(["--emit=dep-info,metadata,link", "-C", "embed-bitcode=no", "-C", "debuginfo=2"]);
+    command.args(["-C", "metadata=0f6dcd3ed4d5a2b3", "-C", "extra-filename=-34bcd1ff6b3f0a45"]);
+    command.args(["--out-dir", "out", "-L", "dependency=out"]);
+    command
+}

@@ -1,0 +1,197 @@
+//! Another checkout at another path is served from the same store, and nothing of the first one's
+//! place is found in it.
+
+use std::path::Path;
+
+use crate::support::TestSpace;
+use crate::support::disk::files;
+use crate::support::sample::SAMPLE_OUTPUT;
+
+/// Fails if a file below the directory contains the text.
+#[track_caller]
+fn check_absent(directory: &Path, text: &Path) {
+    let needle = text.as_os_str().as_encoded_bytes();
+    for file in files(directory) {
+        let content = std::fs::read(&file).expect("a file of the space can be read");
+        let found = memchr::memmem::find(&content, needle).is_some();
+        assert!(!found, "{} contains {}", file.display(), text.display());
+    }
+}
+
+#[test]
+fn a_second_checkout_compiles_nothing() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.copy_tree("a", "b");
+    space.build("a");
+    space.build("b").assert_compiled(&[], "the second checkout");
+    assert_eq!(space.output_of("b/target/debug/app"), SAMPLE_OUTPUT);
+    check_absent(&space.path("b/target"), &space.path("a/"));
+    space.build("b").assert_fresh("the second checkout");
+    space.build("a").assert_fresh("the first checkout");
+}
+
+#[test]
+fn a_second_checkout_of_tests_compiles_nothing() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.copy_tree("a", "deeper/place/b");
+    space.cargo("a", ["test", "--no-run", "--workspace"]).succeed();
+    let second = space.cargo("deeper/place/b", ["test", "--workspace"]).succeed();
+    let libraries: Vec<_> = second.compiled.iter().filter(|unit| *unit != "rust_out").collect();
+    assert_eq!(libraries, [""; 0], "{}", second.text());
+    check_absent(&space.path("deeper/place/b/target"), &space.path("a/"));
+}
+
+#[test]
+fn a_checkout_that_moved_compiles_nothing() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.build("a");
+    space.remove("a/target");
+    std::fs::rename(space.path("a"), space.path("elsewhere")).expect("a directory can be moved");
+    space.build("elsewhere").assert_compiled(&[], "after the move");
+}
+
+#[test]
+fn a_target_directory_elsewhere_compiles_nothing() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.build("a");
+    let elsewhere = space.cargo("a", ["build"]).target_directory("some/where").succeed();
+    elsewhere.assert_compiled(&[], "another target directory");
+    check_absent(&space.path("some/where"), &space.path("a/target"));
+}
+
+#[test]
+fn a_crate_that_bakes_its_path_is_rebuilt_where_it_is_and_right() {
+    let space = TestSpace::new();
+    space.write("a/Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"p\", \"plain\"]\n");
+    space.package("a/plain", "", &[("src/lib.rs", "pub fn word() -> &'static str { \"at\" }\n")]);
+    space.package(
+        "a/p",
+        "[dependencies]\nplain = { path = \"../plain\" }\n",
+        &[(
+            "src/main.rs",
+            "fn main() { println!(\"{} {}\", plain::word(), env!(\"CARGO_MANIFEST_DIR\")); }\n",
+        )],
+    );
+    space.copy_tree("a", "b");
+    let printed = |checkout: &str| format!("at {}\n", space.path(checkout).join("p").display());
+    space.build("a");
+    space.build("b").assert_compiled(&["p(bin)"], "only what bakes its path");
+    for checkout in ["a", "b"] {
+        assert_eq!(space.output_of(&format!("{checkout}/target/debug/p")), printed(checkout));
+        space.remove(format!("{checkout}/target"));
+    }
+    for checkout in ["b", "a"] {
+        space.build(checkout).assert_compiled(&[], "both are known now");
+        assert_eq!(space.output_of(&format!("{checkout}/target/debug/p")), printed(checkout));
+    }
+}
+
+#[test]
+fn a_test_that_runs_a_program_by_its_path_runs_the_one_beside_it() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.write(
+        "a/app/tests/whole.rs",
+        "#[test]\nfn it_runs() {\n    println!(\"runs {}\", env!(\"CARGO_BIN_EXE_app\"));\n    \
+         assert!(std::process::Command::new(env!(\"CARGO_BIN_EXE_app\")).status().unwrap().success());\n}\n",
+    );
+    space.copy_tree("a", "b");
+    for checkout in ["a", "b", "a"] {
+        space.remove(format!("{checkout}/target"));
+        let arguments = ["test", "-p", "app", "--test", "whole", "--", "--nocapture"];
+        let tested = space.cargo(checkout, arguments).succeed();
+        let program = space.path(checkout).join("target/debug/app");
+        assert!(
+            tested.text().contains(&format!("runs {}", program.display())),
+            "{}",
+            tested.text()
+        );
+    }
+}
+
+#[test]
+fn generated_code_is_that_of_the_checkout() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.copy_tree("a", "b");
+    let script = space.read("b/native/build.rs").replace("42", "43");
+    space.write("b/native/build.rs", script);
+    space.build("a");
+    space.build("b");
+    assert_eq!(space.output_of("b/target/debug/app"), "Stone 9 43\n");
+    assert_eq!(space.output_of("a/target/debug/app"), SAMPLE_OUTPUT);
+}
+
+#[test]
+fn the_source_location_in_a_member_is_what_it_is_without_kache() {
+    let space = TestSpace::new();
+    space.package(
+        "p",
+        "",
+        &[
+            ("src/main.rs", "mod deep;\nfn main() { println!(\"{} {}\", file!(), deep::HERE); }\n"),
+            ("src/deep/mod.rs", "pub const HERE: &str = file!();\n"),
+        ],
+    );
+    space.cargo("p", ["build"]).plain().target_directory("plain").succeed();
+    space.build("p");
+    assert_eq!(space.output_of("p/target/debug/p"), space.output_of("plain/debug/p"));
+}
+
+#[test]
+fn warnings_name_the_files_of_the_checkout() {
+    let space = TestSpace::new();
+    space.package("a/dependency", "", &[("src/lib.rs", "fn unused() {}\n")]);
+    space.package(
+        "a/project",
+        "[dependencies]\ndependency = { path = \"../dependency\" }\n[workspace]\n",
+        &[("src/main.rs", "use dependency as _;\nfn main() { let never = 1; }\n")],
+    );
+    space.copy_tree("a", "b");
+    let messages = |checkout: &str, plain: bool| {
+        space.remove("t");
+        let directory = format!("{checkout}/project");
+        let run = space.cargo(&directory, ["build"]).quiet().target_directory("t");
+        let text = if plain { run.plain() } else { run }.succeed().messages();
+        assert!(text.contains("warning:"), "there is a warning\n{text}");
+        text
+    };
+    for checkout in ["a", "b", "a", "b"] {
+        space.cargo(&format!("{checkout}/project"), ["generate-lockfile"]).plain().succeed();
+        assert_eq!(messages(checkout, false), messages(checkout, true), "{checkout}");
+    }
+}
+
+#[test]
+fn a_macro_that_reads_a_file_of_its_package_reads_that_of_the_checkout() {
+    let space = TestSpace::new();
+    space.write("a/Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"p\", \"peek\"]\n");
+    space.package(
+        "a/peek",
+        "[lib]\nproc-macro = true\n",
+        &[(
+            "src/lib.rs",
+            "#[proc_macro]\npub fn peek(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
+             let here = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap();\n\
+             let text = std::fs::read_to_string(here + \"/data.txt\").unwrap();\n\
+             format!(\"{text:?}\").parse().unwrap()\n}\n",
+        )],
+    );
+    space.package(
+        "a/p",
+        "[dependencies]\npeek = { path = \"../peek\" }\n",
+        &[("src/main.rs", "fn main() { print!(\"{}\", peek::peek!()); }\n"), ("data.txt", "one")],
+    );
+    space.copy_tree("a", "b");
+    space.build("a");
+    space.build("b").assert_compiled(&[], "the same text at another place");
+    space.write("b/p/data.txt", "two");
+    space.remove("b/target");
+    space.build("b").assert_compiled(&["p(bin)"], "another text");
+    assert_eq!(space.output_of("b/target/debug/p"), "two");
+    assert_eq!(space.output_of("a/target/debug/p"), "one");
+}

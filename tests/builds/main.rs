@@ -1,0 +1,12 @@
+//! Real builds through kache, by the real Cargo and the real compiler: one file per promise.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod checkouts;
+mod cost;
+mod freshness;
+mod hidden_inputs;
+mod kinds;
+mod never_in_the_way;
+mod streaming;
