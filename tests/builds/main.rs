@@ -5,6 +5,7 @@ mod support;
 
 mod checkouts;
 mod cost;
+mod docs;
 mod freshness;
 mod hidden_inputs;
 mod kinds;
