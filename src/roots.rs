@@ -373,16 +373,15 @@ impl Roots {
     /// Which roots' paths may be in optimized code that does not contain them as a whole.
     ///
     /// Optimizers turn a comparison with a short text, or a copy of one, into constants of eight or
-    /// sixteen bytes. Those of the text's beginning hold eight bytes of the root in a row, at an
-    /// offset below eight, whatever stands before the root. Holds where constants are whole in the
-    /// code: see [`Invocation::scannable`].
+    /// sixteen bytes. Whatever stands before the root, they hold every eight bytes
+    /// of it from some offset below eight on. Of these the first one with a slash is looked
+    /// for, since others may be words. Holds where constants are whole in the code: see
+    /// [`Invocation::scannable`].
     pub fn fragments(&self, bytes: &[u8]) -> RootSet {
-        const PIECE_BYTES: usize = 8;
         let mut found = RootSet::default();
         let mut searched: Vec<(&[u8], bool)> = Vec::new();
         for place in &self.places {
-            let pieces = place.path.windows(PIECE_BYTES.min(place.path.len())).take(PIECE_BYTES);
-            for piece in pieces {
+            for piece in telling_pieces(&place.path) {
                 let known = searched.iter().find(|(other, _)| *other == piece);
                 let occurs = known
                     .map_or_else(|| memmem::find(bytes, piece).is_some(), |&(_, occurs)| occurs);
@@ -520,6 +519,16 @@ fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn components(path: &[u8]) -> usize {
     parts(path).count()
+}
+
+/// One piece of a path for each of the eight ways to cut it into pieces of eight bytes.
+fn telling_pieces(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const PIECE_BYTES: usize = 8;
+    let length = PIECE_BYTES.min(path.len());
+    path.windows(length).take(PIECE_BYTES).enumerate().map(move |(offset, first)| {
+        let mut pieces = path[offset..].chunks_exact(length);
+        pieces.find(|piece| piece.contains(&b'/')).unwrap_or(first)
+    })
 }
 
 /// Whether a byte belongs to the same path component as the one before it.
