@@ -117,12 +117,8 @@ type OnChunk<'a> = dyn FnMut(&mut dyn Iterator<Item = Event>) + 'a;
 fn walk(cache_dir: &Path, since_ms: u64, on_chunk: &mut OnChunk<'_>) -> Result<(), EventsError> {
     for name in [LOG_NAME, ROTATED_NAME] {
         let path = cache_dir.join(name);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(source) => return Err(EventsError { operation: "open", path, source }),
-        };
-        let reached = walk_backwards(&mut file, since_ms, on_chunk)
+        let Some((mut file, end)) = open_to_read(&path)? else { continue };
+        let reached = walk_backwards(&mut file, end, since_ms, on_chunk)
             .map_err(|source| EventsError { operation: "read", path, source })?;
         if reached {
             break;
@@ -131,15 +127,28 @@ fn walk(cache_dir: &Path, since_ms: u64, on_chunk: &mut OnChunk<'_>) -> Result<(
     Ok(())
 }
 
-/// Reads a file chunk by chunk from its end; true once everything before is too old.
+/// A part of the log and its length, if it is there.
+fn open_to_read(path: &Path) -> Result<Option<(File, u64)>, EventsError> {
+    let opened = File::open(path).and_then(|file| {
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    });
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(EventsError { operation: "open", path: path.to_owned(), source }),
+    }
+}
+
+/// Reads a file chunk by chunk from `end` backwards; true once everything before is too old.
 fn walk_backwards(
     file: &mut File,
+    mut end: u64,
     since_ms: u64,
     on_chunk: &mut OnChunk<'_>,
 ) -> std::io::Result<bool> {
     let lasting_ms = u64::try_from(LASTING_MAX.as_millis()).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
-    let mut end = file.metadata()?.len();
     while end > 0 {
         let start = end.saturating_sub(CHUNK_BYTES);
         bytes.resize(usize::try_from(end - start).map_err(std::io::Error::other)?, 0);
@@ -163,6 +172,70 @@ fn walk_backwards(
         end = if start == 0 { 0 } else { start + before_first };
     }
     Ok(false)
+}
+
+/// Reads what is appended to the log from now on.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    file: Option<File>,
+    /// Where the next frame begins.
+    offset: u64,
+}
+
+impl Follower {
+    /// The events since `since_ms`, and what follows them without a gap.
+    pub fn since(cache_dir: &Path, since_ms: u64) -> Result<(Vec<Event>, Self), EventsError> {
+        let path = cache_dir.join(LOG_NAME);
+        let opened = open_to_read(&path)?;
+        let offset = opened.as_ref().map_or(0, |(_, length)| *length);
+        let file = opened.map(|(file, _)| file);
+        let mut newest_first = Vec::new();
+        let on_chunk: &mut OnChunk<'_> =
+            &mut |events| newest_first.push(events.collect::<Vec<_>>());
+        let read = |source| EventsError { operation: "read", path: path.clone(), source };
+        let reached = match &file {
+            Some(file) => {
+                let mut file = file.try_clone().map_err(read)?;
+                walk_backwards(&mut file, offset, since_ms, on_chunk).map_err(read)?
+            }
+            None => false,
+        };
+        let rotated = cache_dir.join(ROTATED_NAME);
+        if !reached && let Some((mut file, end)) = open_to_read(&rotated)? {
+            walk_backwards(&mut file, end, since_ms, on_chunk).map_err(read)?;
+        }
+        let events = newest_first.into_iter().rev().flatten().collect();
+        Ok((events, Self { path, file, offset }))
+    }
+
+    /// What was appended since the last call.
+    pub fn poll(&mut self) -> Result<Vec<Event>, EventsError> {
+        // Looked up before the rest of the old part is read: what was written before the renaming
+        // is in it.
+        let current = open_to_read(&self.path)?;
+        let mut events = self.read_on()?;
+        let inode = |file: &File| file.metadata().ok().map(|metadata| metadata.ino());
+        let known = self.file.as_ref().and_then(inode);
+        if let Some((file, _)) = current.filter(|(file, _)| inode(file) != known) {
+            self.file = Some(file);
+            self.offset = 0;
+            events.extend(self.read_on()?);
+        }
+        Ok(events)
+    }
+
+    fn read_on(&mut self) -> Result<Vec<Event>, EventsError> {
+        let Some(file) = &mut self.file else { return Ok(Vec::new()) };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.offset))
+            .and_then(|_| file.read_to_end(&mut bytes))
+            .map_err(|source| EventsError { operation: "read", path: self.path.clone(), source })?;
+        let mut frames = Events::new(&bytes);
+        let events = frames.by_ref().collect();
+        self.offset += frames.position() as u64;
+        Ok(events)
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +289,7 @@ mod tests {
         let mut chunks = 0;
         let mut file = File::open(space.path().join(LOG_NAME)).unwrap();
         let on_chunk: &mut OnChunk<'_> = &mut |events| chunks += 1 + events.count();
-        assert!(walk_backwards(&mut file, since_ms, on_chunk).unwrap());
+        assert!(walk_backwards(&mut file, bytes.len() as u64, since_ms, on_chunk).unwrap());
         assert_eq!(chunks, 1, "one chunk, without an event that is new enough");
         assert_eq!(numbers(space.path(), 0), [1, 2]);
     }
@@ -273,5 +346,40 @@ mod tests {
         seen.sort_unstable();
         let all = (0..8).flat_map(|writer| (0..200).map(move |n| writer * 1_000 + n));
         assert_eq!(seen, all.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_follower_sees_every_event_once_across_rotations() {
+        let space = tempfile::tempdir().unwrap();
+        for number in 0..10 {
+            append(space.path(), &event(number)).unwrap();
+        }
+        let (before, mut follower) = Follower::since(space.path(), 5).unwrap();
+        assert_eq!(before.len(), 5);
+        assert_eq!(follower.poll().unwrap(), []);
+        let mut seen = Vec::new();
+        for number in 10..200 {
+            append_bounded(space.path(), &event(number), 500).unwrap();
+            if number % 3 == 0 {
+                seen.extend(follower.poll().unwrap());
+            }
+        }
+        seen.extend(follower.poll().unwrap());
+        let numbers: Vec<_> = seen.iter().map(|event| event.started_ms).collect();
+        assert_eq!(numbers, (10..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_follower_waits_for_the_rest_of_a_frame_and_for_the_log_itself() {
+        let space = tempfile::tempdir().unwrap();
+        let (before, mut follower) = Follower::since(space.path(), 0).unwrap();
+        assert_eq!(before, []);
+        let frame = event(1).encode_frame();
+        let (start, rest) = frame.split_at(frame.len() / 2);
+        let log = space.path().join(LOG_NAME);
+        std::fs::write(&log, start).unwrap();
+        assert_eq!(follower.poll().unwrap(), []);
+        OpenOptions::new().append(true).open(&log).unwrap().write_all(rest).unwrap();
+        assert_eq!(follower.poll().unwrap(), [event(1)]);
     }
 }

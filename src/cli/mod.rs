@@ -14,6 +14,7 @@ mod init;
 mod inventory;
 mod list;
 mod man;
+mod monitor;
 mod output;
 mod purge;
 mod report;
@@ -69,6 +70,8 @@ enum Command {
     List(list::Options),
     /// Show builds in detail.
     Report(report::Options),
+    /// Watch builds, the store and what is not cached, live.
+    Monitor(monitor::Options),
     /// Name the input that differed when a crate was compiled again.
     WhyMiss(why_miss::Options),
     /// Remove results from the store.
@@ -156,6 +159,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::List(options) => list::run(&options, console),
         Command::Purge(options) => purge::run(&options, console),
         Command::Report(options) => report::run(&options, console),
+        Command::Monitor(options) => monitor::run(&options, console),
         Command::WhyMiss(options) => why_miss::run(&options, console),
         Command::Clean(options) => clean::run(&options, console),
         Command::Config(command) => config::run(command, console),

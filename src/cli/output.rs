@@ -54,6 +54,11 @@ impl Console {
         BufWriter::new(std::io::stdout().lock())
     }
 
+    /// Whether standard output may have colour.
+    pub(super) fn has_color(&self) -> bool {
+        self.color_stdout
+    }
+
     /// Text for standard output.
     pub(super) fn paint(&self, style: Style, text: &str) -> String {
         painted(self.color_stdout, style, text)

@@ -101,7 +101,7 @@ impl Build {
 }
 
 /// The word for an outcome in reports.
-pub(super) fn outcome_name(outcome: EventOutcome) -> &'static str {
+pub(in crate::cli) fn outcome_name(outcome: EventOutcome) -> &'static str {
     match outcome {
         EventOutcome::LocalHit => "local_hit",
         EventOutcome::PrefetchHit => "prefetch_hit",

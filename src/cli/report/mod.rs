@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
 use build::Build;
+pub(super) use build::outcome_name;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::Write;

@@ -1,0 +1,121 @@
+//! `kache monitor`: a live dashboard in the terminal.
+//!
+//! The event log is followed, and the index is read again when it changes; nothing is written and no
+//! build waits for it.
+
+mod model;
+mod view;
+
+use super::inventory::Inventory;
+use super::output::Console;
+use super::{Since, UsageError, configuration, times};
+use crate::config::Config;
+use crate::events::Follower;
+use anyhow::{Context, Result};
+use model::{Model, Tab};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{
+    self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
+};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How often the log is looked at while nobody presses a key.
+const TICK: Duration = Duration::from_millis(250);
+/// How often the store is looked at.
+const STORE_INTERVAL: Duration = Duration::from_secs(5);
+/// What is shown when no time is given.
+const DEFAULT_HOURS: u64 = 24;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    since: Since,
+}
+
+pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
+    if !std::io::stdout().is_terminal() {
+        return Err(UsageError::new("the dashboard needs a terminal")
+            .hint("`kache stats` and `kache report` print the same numbers")
+            .into());
+    }
+    let config = configuration(console)?.config;
+    let since_ms = match options.since.since {
+        Some(_) => options.since.start_ms(),
+        None => times::now_ms().saturating_sub(DEFAULT_HOURS * 3_600_000),
+    };
+    let (events, follower) =
+        Follower::since(&config.cache_dir, since_ms).context("read the event log")?;
+    let mut model = Model::new(config.cache_dir.clone(), config.max_size_bytes);
+    model.extend(events);
+    let mut terminal = ratatui::try_init().context("set the terminal up")?;
+    let result = follow(&mut terminal, &mut model, follower, &config, console.has_color());
+    ratatui::try_restore().context("restore the terminal")?;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn follow(
+    terminal: &mut DefaultTerminal,
+    model: &mut Model,
+    mut follower: Follower,
+    config: &Config,
+    color: bool,
+) -> Result<()> {
+    let mut store_read: Option<Instant> = None;
+    loop {
+        if store_read.is_none_or(|read| read.elapsed() >= STORE_INTERVAL) {
+            model.store = Inventory::read(&config.cache_dir)?;
+            store_read = Some(Instant::now());
+        }
+        model.extend(follower.poll().context("read the event log")?);
+        let now_ms = times::now_ms();
+        terminal.draw(|frame| view::draw(frame, model, now_ms, color)).context("draw")?;
+        if event::poll(TICK).context("wait for a key")?
+            && let Input::Key(key) = event::read().context("read a key")?
+            && key.kind == KeyEventKind::Press
+            && handle(key, model)
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// Does what a key asks for; true is the end.
+fn handle(key: KeyEvent, model: &mut Model) -> bool {
+    match key.code {
+        KeyCode::Char('q') | KeyCode::Esc => return true,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
+        KeyCode::Tab | KeyCode::Right | KeyCode::Char('l') => model.select(model.tab.next()),
+        KeyCode::BackTab | KeyCode::Left | KeyCode::Char('h') => model.select(model.tab.previous()),
+        KeyCode::Char(digit @ '1'..='5') => {
+            let place = digit as usize - '1' as usize;
+            model.select(Tab::ALL[place]);
+        }
+        KeyCode::Down | KeyCode::Char('j') => model.scroll = model.scroll.saturating_add(1),
+        KeyCode::Up | KeyCode::Char('k') => model.scroll = model.scroll.saturating_sub(1),
+        KeyCode::PageDown => model.scroll = model.scroll.saturating_add(10),
+        KeyCode::PageUp => model.scroll = model.scroll.saturating_sub(10),
+        KeyCode::Home => model.scroll = 0,
+        _ => {}
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_move_between_tabs_and_lines_and_end_it() {
+        let mut model = Model::new("/cache".into(), 1);
+        let mut press = |code| (handle(KeyEvent::from(code), &mut model), model.tab, model.scroll);
+        assert_eq!(press(KeyCode::Tab), (false, Tab::Projects, 0));
+        assert_eq!(press(KeyCode::Down), (false, Tab::Projects, 1));
+        assert_eq!(press(KeyCode::Char('5')), (false, Tab::Passed, 0));
+        assert_eq!(press(KeyCode::Right), (false, Tab::Builds, 0));
+        assert_eq!(press(KeyCode::Up), (false, Tab::Builds, 0));
+        assert_eq!(press(KeyCode::BackTab), (false, Tab::Passed, 0));
+        assert!(press(KeyCode::Char('q')).0);
+    }
+}
