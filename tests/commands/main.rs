@@ -30,6 +30,7 @@ Commands:
  stats Show what the cache did
  list List what the store holds
  report Show builds in detail
+ monitor Watch builds, the store and what is not cached, live
  why-miss Name the input that differed when a crate was compiled again
  purge Remove results from the store
  clean Find target directories, and show what each would really free
