@@ -12,6 +12,8 @@ pub enum Access {
     Read(PathBuf),
     /// Something was created, or opened for writing.
     Wrote(PathBuf),
+    /// A symbolic link was made; the target as an absolute path.
+    Linked { link: PathBuf, target: PathBuf },
     /// Something was removed, or moved away.
     Removed(PathBuf),
     /// The names in a directory were read.
@@ -52,6 +54,7 @@ impl Access {
         match self {
             Self::Read(path)
             | Self::Wrote(path)
+            | Self::Linked { link: path, .. }
             | Self::Removed(path)
             | Self::Listed(path)
             | Self::Missing(path)
@@ -73,6 +76,9 @@ impl Access {
         if let Some(path) = self.path_mut() {
             rename(path, real, given);
         }
+        if let Self::Linked { target, .. } = self {
+            rename(target, real, given);
+        }
     }
 }
 
@@ -88,6 +94,9 @@ impl fmt::Display for Access {
         match self {
             Self::Read(path) => write!(f, "read {}", path.display()),
             Self::Wrote(path) => write!(f, "wrote {}", path.display()),
+            Self::Linked { link, target } => {
+                write!(f, "linked {} to {}", link.display(), target.display())
+            }
             Self::Removed(path) => write!(f, "removed {}", path.display()),
             Self::Listed(path) => write!(f, "listed {}", path.display()),
             Self::Missing(path) => write!(f, "missing {}", path.display()),

@@ -40,6 +40,20 @@ pub(crate) fn iterates_variables(path: &Path) -> bool {
     }
 }
 
+/// Whether an executable or library holds code of the Go compiler: that calls the kernel itself,
+/// also where the C library is linked.
+pub(crate) fn is_written_in_go(path: &Path) -> bool {
+    let names = File::open(path).ok().and_then(|file| {
+        let mut header = [0; 64];
+        file.read_exact_at(&mut header, 0).ok()?;
+        let sections = sections(&file, &header)?;
+        let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
+        let index = u16::from_le_bytes([header[62], header[63]]);
+        text(&file, sections.get(usize::from(index))?)
+    });
+    names.is_some_and(|names| memchr::memmem::find(&names, b".go.buildinfo\0").is_some())
+}
+
 enum Unreadable {
     NoElf,
     NoTable,
@@ -56,30 +70,39 @@ fn names(path: &Path, table: u32) -> Result<Vec<u8>, Unreadable> {
 }
 
 fn names_in(file: &File, header: &[u8; 64], table: u32) -> Option<Vec<u8>> {
+    let sections = sections(file, header)?;
+    let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
+    let Some(symbols) = sections.iter().find(|section| half(section, 4) == table) else {
+        return Some(Vec::new());
+    };
+    text(file, sections.get(usize::try_from(half(symbols, 40)).ok()?)?)
+}
+
+/// The headers of all sections.
+fn sections(file: &File, header: &[u8; 64]) -> Option<Vec<u8>> {
     const CLASS_64: u8 = 2;
     const LITTLE_ENDIAN: u8 = 1;
-    if header[4] != CLASS_64 || header[5] != LITTLE_ENDIAN {
+    if !header.starts_with(b"\x7fELF") || header[4] != CLASS_64 || header[5] != LITTLE_ENDIAN {
         return None;
     }
-    let start = number(header, 40);
     let count = u16::from_le_bytes([header[60], header[61]]);
     let entry_bytes = u16::from_le_bytes([header[58], header[59]]);
     if usize::from(entry_bytes) != SECTION_HEADER_BYTES || count == 0 || count > SECTIONS_MAX {
         return None;
     }
     let mut sections = vec![0; usize::from(count) * SECTION_HEADER_BYTES];
-    file.read_exact_at(&mut sections, start).ok()?;
-    let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-    let Some(symbols) = sections.iter().find(|section| half(section, 4) == table) else {
-        return Some(Vec::new());
-    };
-    let names = sections.get(usize::try_from(half(symbols, 40)).ok()?)?;
-    let size_bytes = number(names, 32);
+    file.read_exact_at(&mut sections, number(header, 40)).ok()?;
+    Some(sections)
+}
+
+/// The content of a section that holds names.
+fn text(file: &File, section: &[u8; SECTION_HEADER_BYTES]) -> Option<Vec<u8>> {
+    let size_bytes = number(section, 32);
     if size_bytes > NAMES_BYTES_MAX {
         return None;
     }
     let mut text = vec![0; usize::try_from(size_bytes).ok()?];
-    file.read_exact_at(&mut text, number(names, 24)).ok()?;
+    file.read_exact_at(&mut text, number(section, 24)).ok()?;
     Some(text)
 }
 

@@ -80,5 +80,7 @@ pub(crate) const EXECUTING: u8 = 15;
 pub(crate) const EXECUTE_FAILED: u8 = 16;
 /// A process was made (its number, zero where it is not known) and runs an executable.
 pub(crate) const SPAWNED: u8 = 17;
+/// A symbolic link was made: its path, NUL, its target as given.
+pub(crate) const LINKED: u8 = 19;
 /// Something happened that cannot be followed; the text says what.
 pub(crate) const BLIND: u8 = 18;

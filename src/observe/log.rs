@@ -13,9 +13,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::access::Access;
+use super::ground::flat;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
-    LISTED, LOADED, LOCAL_SOCKET, MAGIC, MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ,
+    LINKED, LISTED, LOADED, LOCAL_SOCKET, MAGIC, MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ,
     RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX, VARIABLE_READ, WORD_FIRST_PID,
     WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
@@ -216,6 +217,10 @@ impl Reader {
         let access = match kind {
             READ => Access::Read(path()),
             WROTE => Access::Wrote(path()),
+            LINKED => match pair(text) {
+                Some((link, target)) => linked(tidy(link), target.unwrap_or_default()),
+                None => return false,
+            },
             REMOVED => Access::Removed(path()),
             LISTED => Access::Listed(path()),
             MISSING => self.probed(path(), false),
@@ -266,6 +271,10 @@ impl Reader {
 
     fn can_read_variables(&mut self, path: &Path) {
         let access = Access::AllVariables(path.to_owned());
+        if path.is_absolute() && elf::is_written_in_go(path) {
+            let what = format!("{} makes system calls of its own", path.display());
+            self.blind.get_or_insert(what);
+        }
         if !self.seen.contains(&access) && path.is_absolute() && elf::names_environment(path) {
             self.event(access);
         }
@@ -324,6 +333,11 @@ fn pair(text: &[u8]) -> Option<(&[u8], Option<PathBuf>)> {
     let end = text.iter().position(|byte| *byte == 0)?;
     let path = Some(&text[end + 1..]).filter(|path| !path.is_empty());
     Some((&text[..end], path.map(tidy)))
+}
+
+fn linked(link: PathBuf, target: PathBuf) -> Access {
+    let target = link.parent().map(|parent| flat(&parent.join(&target)).into_owned());
+    Access::Linked { target: target.unwrap_or_default(), link }
 }
 
 /// A path without empty and `.` components. `..` stays: what it means depends on links.

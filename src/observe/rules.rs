@@ -16,9 +16,12 @@
 //! | that something is absent below an absent directory | it follows |
 //! | variables in [`variables`] | see there |
 //!
+//! A symbolic link that they made stands for what it leads to.
+//!
 //! Pure: nothing is read here. Everything else that happened is an input.
 
-use std::collections::{BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -67,12 +70,56 @@ fn collect(
     ground: &Ground,
     roots: &Roots,
 ) -> Result<Inputs, Uncacheable> {
+    let events = redirected(&observation.events);
     let mut sorter = Sorter::new(observation, ground);
-    for access in &observation.events {
+    for access in events.iter() {
         sorter.access(access)?;
     }
     let outputs = observation.remaining.iter().filter(|path| ground.is_output(path));
     Ok(Inputs { outputs: outputs.cloned().collect(), inputs: sorter.inputs(roots) })
+}
+
+/// The accesses with each path that leads through a symbolic link of the observed processes' own
+/// making replaced by where it leads.
+fn redirected(events: &[Access]) -> Cow<'_, [Access]> {
+    const LINKS_MAX: usize = 40;
+    let links: HashMap<&Path, &Path> = events
+        .iter()
+        .filter_map(|access| match access {
+            Access::Linked { link, target } => Some((link.as_path(), target.as_path())),
+            _ => None,
+        })
+        .collect();
+    if links.is_empty() {
+        return Cow::Borrowed(events);
+    }
+    let lead = |path: &Path| {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS_MAX {
+            let led = path.ancestors().find_map(|above| {
+                let rest = path.strip_prefix(above).ok()?;
+                let target = links.get(above)?;
+                // Joining nothing would leave a slash at the end.
+                let is_itself = rest.as_os_str().is_empty();
+                Some(if is_itself { target.to_path_buf() } else { target.join(rest) })
+            });
+            match led {
+                Some(led) => path = led,
+                None => break,
+            }
+        }
+        path
+    };
+    let redirect = |access: &Access| match access {
+        Access::Read(path) => Access::Read(lead(path)),
+        Access::Listed(path) => Access::Listed(lead(path)),
+        Access::Missing(path) => Access::Missing(lead(path)),
+        Access::Found(path) => Access::Found(lead(path)),
+        Access::Executed(path) => Access::Executed(lead(path)),
+        Access::OpenedLibrary(path) => Access::OpenedLibrary(lead(path)),
+        other => other.clone(),
+    };
+    events.iter().map(redirect).collect()
 }
 
 /// Sorts accesses into kinds of inputs, with absolute paths.
@@ -122,7 +169,7 @@ impl<'a> Sorter<'a> {
 
     fn access(&mut self, access: &'a Access) -> Result<(), Uncacheable> {
         match access {
-            Access::Wrote(path) | Access::Removed(path) => {
+            Access::Wrote(path) | Access::Removed(path) | Access::Linked { link: path, .. } => {
                 self.made.insert(path);
             }
             Access::Read(path) => self.read(path),

@@ -109,6 +109,29 @@ fn the_variables_and_files_of_a_macro_are_inputs() {
 }
 
 #[test]
+fn what_a_macro_reads_through_a_link_of_its_own_or_moves_is_an_input() {
+    let space = TestSpace::new();
+    space.write("sources/deep/file.txt", "");
+    space.write("moved.txt", "");
+    space.write("hard.txt", "");
+    let code = "use std::os::unix::fs::symlink;\n\
+                symlink(\"../sources\", \"out/link\").unwrap();\n\
+                symlink(\"link/deep\", \"out/second\").unwrap();\n\
+                std::fs::read(\"out/second/file.txt\").unwrap();\n\
+                std::fs::read_dir(\"out/link\").unwrap();\n\
+                std::fs::rename(\"moved.txt\", \"out/moved.txt\").unwrap();\n\
+                std::fs::hard_link(\"hard.txt\", \"out/hard.txt\").unwrap();\n\
+                std::fs::write(\"out/made\", \"\").unwrap();\n\
+                std::fs::rename(\"out/made\", \"out/made2\").unwrap();";
+    let user = with_macro(&space, code, &[]);
+    assert!(user.has(InputKind::File, space.path("sources/deep/file.txt")));
+    assert!(user.has(InputKind::Listing, space.path("sources")));
+    assert!(user.has(InputKind::File, space.path("moved.txt")));
+    assert!(user.has(InputKind::File, space.path("hard.txt")));
+    assert!(!user.has(InputKind::File, space.path("out/made")));
+}
+
+#[test]
 fn a_macro_that_goes_through_all_variables_depends_on_all_of_them() {
     let space = TestSpace::new();
     let user = with_macro(&space, "assert!(std::env::vars_os().count() > 0);", &[]);

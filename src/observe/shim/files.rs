@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 
-use crate::layout::{FOUND, LISTED, MISSING, READ, REMOVED, WROTE};
+use crate::layout::{FOUND, LINKED, LISTED, MISSING, READ, REMOVED, WROTE};
 use crate::log;
 use crate::next::{Next, as_function, next};
 use crate::system::{
@@ -57,8 +57,17 @@ pub(crate) static COMMON: &[&Next] = &[
 /// Records an absolute form of a path. Paths are kept as they are apart from that: the reader
 /// knows what `..` means.
 pub(crate) fn path(kind: u8, directory: c_int, path: &[u8]) {
+    path_with(kind, directory, path, &[]);
+}
+
+/// Records an absolute form of a path with two more parts, or none, behind it.
+fn path_with(kind: u8, directory: c_int, path: &[u8], rest: &[&[u8]]) {
+    let (first, second) = match *rest {
+        [first, second, ..] => (first, second),
+        _ => (&b""[..], &b""[..]),
+    };
     if path.first() == Some(&b'/') {
-        log::text(kind, &[path]);
+        log::text(kind, &[path, first, second]);
         return;
     }
     if !log::is_open() {
@@ -71,8 +80,8 @@ pub(crate) fn path(kind: u8, directory: c_int, path: &[u8]) {
         system::descriptor_path(directory, &mut buffer)
     };
     match base {
-        Some(base) if path.is_empty() => log::text(kind, &[base]),
-        Some(base) => log::text(kind, &[base, b"/", path]),
+        Some(base) if path.is_empty() => log::text(kind, &[base, first, second]),
+        Some(base) => log::text(kind, &[base, b"/", path, first, second]),
         None => log::blind("a path below a directory that cannot be named"),
     }
 }
@@ -342,16 +351,6 @@ macro_rules! change_family {
 const AT_REMOVEDIR: isize = 0x200;
 
 change_family! {
-    rename RENAME (from: Path, to: Path) RENAMEAT2 [AT_FDCWD, from, AT_FDCWD, to, 0, 0]
-        Some((AT_FDCWD, from)), Some((AT_FDCWD, to));
-    renameat RENAMEAT (from_at: c_int, from: Path, to_at: c_int, to: Path)
-        RENAMEAT2 [from_at, from, to_at, to, 0, 0] Some((from_at, from)), Some((to_at, to));
-    renameat2 RENAMEAT2 (from_at: c_int, from: Path, to_at: c_int, to: Path, flags: c_uint)
-        RENAMEAT2 [from_at, from, to_at, to, flags, 0] Some((from_at, from)), Some((to_at, to));
-    symlink SYMLINK (target: Path, to: Path) SYMLINKAT [target, AT_FDCWD, to, 0, 0, 0]
-        None, Some((AT_FDCWD, to));
-    symlinkat SYMLINKAT (target: Path, to_at: c_int, to: Path)
-        SYMLINKAT [target, to_at, to, 0, 0, 0] None, Some((to_at, to));
     unlink UNLINK (path: Path) UNLINKAT [AT_FDCWD, path, 0, 0, 0, 0] Some((AT_FDCWD, path)), None;
     unlinkat UNLINKAT (at: c_int, path: Path, flags: c_int) UNLINKAT [at, path, flags, 0, 0, 0]
         Some((at, path)), None;
@@ -365,6 +364,82 @@ change_family! {
         None, Some((AT_FDCWD, path));
     truncate64 TRUNCATE64 (path: Path, length: i64) TRUNCATE [path, length, 0, 0, 0, 0]
         None, Some((AT_FDCWD, path));
+}
+
+/// Moving a file gives the new name its content, which is read in that sense.
+fn moved(from: (c_int, Path), to: (c_int, Path), rename: impl FnOnce() -> c_int) -> c_int {
+    let is_file = log::is_open() && system::path_node(from.0, from.1) == Some(Node::File);
+    let result = rename();
+    if result >= 0 && is_file {
+        // SAFETY: the kernel has read the path.
+        path(READ, from.0, unsafe { bytes(from.1) });
+    }
+    changed(result, Some(from), Some(to))
+}
+
+macro_rules! rename_family {
+    ($($name:ident $next:ident ($($argument:ident: $type:ty),*) $from:expr, $to:expr, $flags:expr;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> c_int {
+            let (from, to) = ($from, $to);
+            moved(from, to, || {
+                match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
+                    // SAFETY: the caller's own arguments.
+                    Some(next) => unsafe { next($($argument),*) },
+                    None => {
+                        let (from_at, to_at) = (from.0 as isize, to.0 as isize);
+                        let (from, to) = (from.1 as isize, to.1 as isize);
+                        let arguments = [from_at, from, to_at, to, $flags as isize, 0];
+                        system::returned(system::call(number::RENAMEAT2, arguments)) as c_int
+                    }
+                }
+            })
+        })*
+    };
+}
+
+rename_family! {
+    rename RENAME (from: Path, to: Path) (AT_FDCWD, from), (AT_FDCWD, to), 0;
+    renameat RENAMEAT (from_at: c_int, from: Path, to_at: c_int, to: Path)
+        (from_at, from), (to_at, to), 0;
+    renameat2 RENAMEAT2 (from_at: c_int, from: Path, to_at: c_int, to: Path, flags: c_uint)
+        (from_at, from), (to_at, to), flags;
+}
+
+/// A symbolic link leads what is below it to somewhere else.
+fn symlinked(result: c_int, target: Path, to_at: c_int, to: Path) -> c_int {
+    if result >= 0 {
+        // SAFETY: the kernel has read the paths.
+        let (target, to) = unsafe { (bytes(target), bytes(to)) };
+        path_with(LINKED, to_at, to, &[b"\0", target]);
+    }
+    changed(result, None, Some((to_at, to)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn symlink(target: Path, to: Path) -> c_int {
+    let result = match as_function!(SYMLINK.find(), unsafe extern "C" fn(Path, Path) -> c_int) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(target, to) },
+        None => symlink_call(target, AT_FDCWD, to),
+    };
+    symlinked(result, target, AT_FDCWD, to)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn symlinkat(target: Path, to_at: c_int, to: Path) -> c_int {
+    type SymlinkAt = unsafe extern "C" fn(Path, c_int, Path) -> c_int;
+    let result = match as_function!(SYMLINKAT.find(), SymlinkAt) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(target, to_at, to) },
+        None => symlink_call(target, to_at, to),
+    };
+    symlinked(result, target, to_at, to)
+}
+
+fn symlink_call(target: Path, to_at: c_int, to: Path) -> c_int {
+    let arguments = [target as isize, to_at as isize, to as isize, 0, 0, 0];
+    system::returned(system::call(number::SYMLINKAT, arguments)) as c_int
 }
 
 #[unsafe(no_mangle)]
