@@ -240,7 +240,7 @@ mod tests {
     fn zeros_never_come_to_lie_over_what_is_there() {
         let space = tempfile::TempDir::new().expect("a directory");
         let path = space.path().join("index");
-        std::fs::write(&path, [7; 100_003]).expect("written");
+        std::fs::write(&path, vec![7; 100_003]).expect("written");
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
