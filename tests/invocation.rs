@@ -257,7 +257,6 @@ fn calls_for_the_compiler_alone_are_passed_on_with_a_reason() {
     check("rustc a.rs b.rs --crate-name a --crate-type lib", "several-sources");
     check("rustc a.rs --unknown value --crate-name a --crate-type lib", "several-sources");
     check("rustc a.rs --crate-type lib", "no-crate-name");
-    check("rustc a.rs --crate-name a", "no-crate-type");
     check("rustc a.rs --crate-name a --crate-type future", "unparsable");
     check("rustc a.rs --crate-name", "unparsable");
     check("rustc a.rs -C", "unparsable");

@@ -44,8 +44,6 @@ pub enum PassReason {
     SeveralSources,
     /// Without `--crate-name` the name is in the source.
     NoCrateName,
-    /// Without `--crate-type` the type is in the source.
-    NoCrateType,
     /// Against the grammar of the compiler's options.
     Unparsable,
     /// A response file is unreadable, not UTF-8, or of a form that is not stable.
@@ -67,7 +65,6 @@ impl fmt::Display for PassReason {
             Self::StandardInput => "stdin",
             Self::SeveralSources => "several-sources",
             Self::NoCrateName => "no-crate-name",
-            Self::NoCrateType => "no-crate-type",
             Self::Unparsable => "unparsable",
             Self::ResponseFile => "response-file",
             Self::UnsupportedEmit => "unsupported-emit",
@@ -359,7 +356,9 @@ impl Invocation {
             self.crate_types = vec![CrateType::Bin];
         }
         if self.crate_types.is_empty() {
-            return Err(PassReason::NoCrateType);
+            // The default, as Cargo has it for tests and benches without a harness. What the compiler
+            // makes where the source says otherwise is observed like any output.
+            self.crate_types = vec![CrateType::Bin];
         }
         if self.emit.is_empty() {
             self.emit.push(Emit { kind: EmitKind::Link, path: None });

@@ -178,6 +178,22 @@ fn a_build_directory_apart_from_the_target_directory_stays_fresh() {
 }
 
 #[test]
+fn a_symlinked_target_directory_stays_fresh() {
+    let space = TestSpace::new();
+    space.sample("a");
+    for _ in ["cold", "warm"] {
+        space.remove("elsewhere");
+        std::fs::create_dir(space.path("elsewhere")).expect("a directory can be created");
+        space.remove("a/target");
+        std::os::unix::fs::symlink(space.path("elsewhere"), space.path("a/target"))
+            .expect("a symbolic link can be created");
+        check_order(&space, &["build"], &[("a", "a/target")]);
+    }
+    space.remove("elsewhere/debug");
+    space.build("a").assert_compiled(&[], "a warm build");
+}
+
+#[test]
 fn the_new_build_directory_layout_stays_fresh() {
     let mut space = TestSpace::new();
     let Some(nightly) = Toolchain::nightly(&space.path("")) else { return };

@@ -26,6 +26,8 @@ fn outputs(target: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 fn check_kind(space: &TestSpace, project: &str, arguments: &[&str]) {
     let run =
         |target: &str| space.cargo(project, arguments.iter().copied()).target_directory(target);
+    space.remove("plain");
+    space.remove("t");
     run("plain").plain().succeed();
     let plain = outputs(&space.path("plain"));
     let cold = run("t").succeed();
@@ -105,6 +107,41 @@ fn test_harnesses_and_examples() {
     }
     let shown = space.cargo("a", ["run", "--example", "show"]).target_directory("t").succeed();
     assert_eq!(String::from_utf8_lossy(&shown.stdout), SAMPLE_OUTPUT);
+}
+
+#[test]
+fn benches_and_tests_without_a_harness() {
+    let space = sample();
+    let program = "fn main() { assert_eq!(app::line(), \"Stone 9 42\"); }\n";
+    space.write("a/app/benches/speed.rs", program);
+    space.write("a/app/tests/alone.rs", program);
+    let manifest = space.read("a/app/Cargo.toml");
+    let targets = "[[bench]]\nname = \"speed\"\nharness = false\n\
+                   [[test]]\nname = \"alone\"\nharness = false\n";
+    space.write("a/app/Cargo.toml", format!("{manifest}{targets}"));
+    check_kind(&space, "a", &["test", "--no-run", "--all-targets"]);
+    check_kind(&space, "a", &["bench", "--no-run"]);
+    let ran = space.cargo("a", ["bench"]).target_directory("t").succeed();
+    ran.assert_compiled(&[], "running benches");
+}
+
+#[test]
+fn a_crate_type_that_the_source_declares() {
+    let space = TestSpace::new();
+    space.write("p/lib.rs", "#![crate_type = \"lib\"]\npub fn value() -> i32 { 7 }\n");
+    let out = space.path("p/out").display().to_string();
+    let compile = || {
+        space.remove("p/out");
+        fs::create_dir(&out).expect("a directory can be created");
+        let compiled =
+            space.rustc("p", ["--crate-name", "p", "lib.rs", "--out-dir", &out]).succeed();
+        (compiled.compiled, snapshot(&space.path("p/out"), |_| true))
+    };
+    let (first, made) = compile();
+    let (again, restored) = compile();
+    assert_eq!((first.len(), again.len()), (1, 0));
+    assert!(made.contains_key(Path::new("libp.rlib")));
+    assert_eq!(made, restored);
 }
 
 #[test]
