@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
-use store_format::{ActionKey, Kind, ResultRecord};
+use store_format::{ActionKey, Kind, NodeKind, ResultRecord};
 
 /// One result of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,10 @@ impl Part {
             }
             // What another version wrote is not for this one to list.
             let Ok(result) = ResultRecord::decode(&payload) else { continue };
-            let blobs = result.outputs.iter().filter(|output| output.inline.is_none());
+            let blobs = result
+                .outputs
+                .iter()
+                .filter(|output| output.node == NodeKind::File && output.inline.is_none());
             part.blobs.extend(blobs.map(|output| (output.blob.prefix(), output.size_bytes)));
             part.items.push(Item {
                 action: result.action,

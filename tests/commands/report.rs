@@ -176,3 +176,27 @@ fn the_trace_has_a_slice_for_each_call_in_the_process_of_its_build() {
     assert_eq!((count("hit"), count("miss")), (6, 7));
     assert_eq!(events.iter().filter(|event| event["ph"] == "M").count(), 3);
 }
+
+#[test]
+fn a_root_leaves_only_the_builds_in_it() {
+    let space = Space::built();
+    let root = space.path("demo/first");
+    let report = space.json(&["report", "--format", "json", "--root", root.to_str().unwrap()]);
+    assert_eq!(report["timeline"].as_array().unwrap().len(), 1);
+    assert_eq!(report["summary"]["misses"], 1);
+    assert_eq!(report["meta"]["root_filter"], root.canonicalize().unwrap().to_str().unwrap());
+    let nowhere = space.kache(&["report", "--root", "/nowhere"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(1));
+}
+
+#[test]
+fn the_summary_of_a_github_job_is_appended_to() {
+    let space = Space::built();
+    let file = space.path("summary.md");
+    std::fs::write(&file, "# before\n").unwrap();
+    let mut report = space.kache(&["report", "--format", "github"]);
+    let output = report.env("GITHUB_STEP_SUMMARY", &file).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.starts_with("# before\n## kache: "), "{text}");
+}
