@@ -218,7 +218,7 @@ impl Reader {
             READ => Access::Read(path()),
             WROTE => Access::Wrote(path()),
             LINKED => match pair(text) {
-                Some((link, target)) => linked(tidy(link), target.unwrap_or_default()),
+                Some((link, target)) => linked(tidy(link), &target.unwrap_or_default()),
                 None => return false,
             },
             REMOVED => Access::Removed(path()),
@@ -335,8 +335,8 @@ fn pair(text: &[u8]) -> Option<(&[u8], Option<PathBuf>)> {
     Some((&text[..end], path.map(tidy)))
 }
 
-fn linked(link: PathBuf, target: PathBuf) -> Access {
-    let target = link.parent().map(|parent| flat(&parent.join(&target)).into_owned());
+fn linked(link: PathBuf, target: &Path) -> Access {
+    let target = link.parent().map(|parent| flat(&parent.join(target)).into_owned());
     Access::Linked { target: target.unwrap_or_default(), link }
 }
 

@@ -4,6 +4,10 @@
 //! that records each access in a log in memory (`layout.rs`); `log.rs` turns the log into an
 //! [`Observation`], and `rules.rs` turns that into the inputs of the compilation.
 //!
+//! What is seen is what goes through the C library. A program that calls the kernel itself is seen
+//! as far as it uses the C library too; where that is the rule (static executables, the Go
+//! compiler's) the observation is incomplete.
+//!
 //! Invariants: observing never changes what a process does, and a process that could not be
 //! observed is never taken for one that read nothing ([`Observation::complete`]).
 

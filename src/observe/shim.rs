@@ -8,14 +8,13 @@
 //!   initialised itself.
 //! - Every definition here calls the next definition of the same name (or, before that can be
 //!   looked up, the system call that it stands for) exactly once, with the arguments that it was
-//!   given, and returns its result and its `errno`. The one exception is in `arguments.rs`. Recording uses raw system calls alone, which
-//!   leave `errno` as it is.
+//!   given, and returns its result and its `errno`. The one exception is in `arguments.rs`.
+//!   Recording uses raw system calls alone, which leave `errno` as it is.
 //! - Where the log cannot be reached, is full, or is not wanted, everything still works, and the
 //!   wrapper sees that the observation is incomplete.
 //! - Nothing here panics: there is no indexing and no unchecked arithmetic on foreign numbers.
 
 #![no_std]
-#![allow(unsafe_code, reason = "this library consists of C functions and raw system calls")]
 
 #[path = "shim/arguments.rs"]
 mod arguments;
@@ -26,7 +25,6 @@ mod files;
 #[path = "shim/image.rs"]
 mod image;
 #[path = "layout.rs"]
-#[allow(dead_code, reason = "the reader uses all of it")]
 mod layout;
 #[path = "shim/log.rs"]
 mod log;
