@@ -1,5 +1,6 @@
 //! Processes: waiting for the end of one, and ending as one ended.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, exit};
 
@@ -25,6 +26,22 @@ pub fn end_like(status: ExitStatus) -> ! {
         exit(128 + signal);
     }
     exit(status.code().unwrap_or(1))
+}
+
+/// Starts kache itself with `arguments`, and lets it go: it has no part in the streams of this
+/// process, in its terminal or its process group.
+pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map(drop)
 }
 
 /// Sends this process a signal whose action nobody here has changed.

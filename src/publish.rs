@@ -6,13 +6,14 @@
 //! after the compilation, and each is then shown to be no younger than the compilation's start: what
 //! the compiler read is what the key says.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use store_format::{
-    Input, InputKind, Manifest, ManifestList, ResultRecord, Root, RootedPath, UnitKey,
+    ActionKey, Input, InputKind, Manifest, ManifestList, ResultRecord, Root, RootedPath, UnitKey,
 };
 
 use crate::compile::Compiled;
@@ -22,9 +23,11 @@ use crate::index::Kind;
 use crate::inputs::{Inputs, is_shared_mtime};
 use crate::key::action_key;
 use crate::outcome::Reason;
+use crate::process;
 use crate::roots::RootSet;
 use crate::seen::Seen;
 use crate::session::Session;
+use crate::store::evict::is_due;
 use crate::store::ingest::ingest;
 use crate::store::{Store, current_boot};
 
@@ -82,7 +85,7 @@ fn store(
         Inputs::new(&session.roots, &session.store.memo, &session.working_directory).keeping();
     let action = action_key(session.unit, &manifest, &mut values)
         .ok_or_else(|| Reason::Uncacheable("an input cannot be read".into()))?;
-    refuse_changed(&manifest, &values, started_ns)?;
+    refuse_changed(&manifest, &seen.absent, &values, started_ns)?;
     let explanation = explain::compare(session, &manifest, &mut values);
     drop(values);
 
@@ -102,7 +105,23 @@ fn store(
     index.put(Kind::Result, &action.0, &result.encode()).map_err(|error| failed(&error))?;
     publish_manifest(&session.store, session.unit, &manifest).map_err(|error| failed(&error))?;
     session.account.stored(&result, ingested.known, explanation);
+    hold_cap(session, ingested.size_bytes, &action);
     Ok(())
+}
+
+/// Has the store brought within its cap by a process of its own, if it is time to look.
+fn hold_cap(session: &Session, stored_bytes: u64, action: &ActionKey) {
+    let config = &session.config;
+    if !is_due(stored_bytes, config.max_size_bytes, &action.0) {
+        return;
+    }
+    let size = config.max_size_bytes.to_string();
+    let hours = config.gc_max_age_hours.to_string();
+    let options = ["gc", "--background", "--max-size", &size, "--max-age", &hours, "--store"];
+    let arguments = options.map(OsStr::new).into_iter().chain([config.cache_dir.as_os_str()]);
+    if let Err(error) = process::detach(arguments) {
+        crate::log::warn!("the store may grow above its cap: {error}");
+    }
 }
 
 /// The roots in the values of the variables that were read: where an output hides text, it may
@@ -144,11 +163,21 @@ pub fn confirm(store: &Store, result: &ResultRecord) {
 }
 
 /// Fails if an input may have changed since the compilation began.
-fn refuse_changed(manifest: &Manifest, values: &Inputs, started_ns: i64) -> Result<(), Reason> {
+fn refuse_changed(
+    manifest: &Manifest,
+    absent: &BTreeSet<Input>,
+    values: &Inputs,
+    started_ns: i64,
+) -> Result<(), Reason> {
     for input in &manifest.inputs {
         let changed = match input.kind {
             InputKind::File | InputKind::Listing | InputKind::Presence | InputKind::LinkTarget => {
-                values.path(input).is_none_or(|path| changed_since(&path, started_ns))
+                let changed = |path: PathBuf| match fs::stat(&path) {
+                    // Whatever came and went in between, it is as the compiler found it.
+                    Err(error) if error.is_absent() && absent.contains(input) => false,
+                    _ => changed_since(&path, started_ns),
+                };
+                values.path(input).is_none_or(changed)
             }
             // Cargo writes crates under its own lock, and a new hardlink changes their `ctime`.
             InputKind::DependencyMetadata | InputKind::DependencyLibrary => {

@@ -210,7 +210,7 @@ impl Run {
         inputs.sort();
         inputs.dedup();
         let outputs = everything_below(&self.out_dir)?;
-        Ok(Seen { inputs, outputs, hides_text: false })
+        Ok(Seen { inputs, outputs, absent: found.absent, hides_text: false })
     }
 
     /// What the script itself declares: `rerun-if-changed` and `rerun-if-env-changed`.

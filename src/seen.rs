@@ -24,6 +24,8 @@ use crate::wrap::Compilation;
 pub struct Seen {
     pub inputs: Vec<Input>,
     pub outputs: Vec<PathBuf>,
+    /// Those of the inputs that were looked for and found to be absent.
+    pub absent: BTreeSet<Input>,
     /// Whether an output may contain text in a form that a scan of its bytes does not find.
     pub hides_text: bool,
 }
@@ -41,6 +43,7 @@ pub fn of_compilation(
     let dep_info = read_dep_info(&outputs)?;
     let mut inputs = session.certain.clone();
     inputs.extend(named(&dep_info, &session.roots));
+    let mut absent = BTreeSet::new();
     match whole(observation) {
         Ok(mut observation) => {
             let given = [Some(&session.tree.base), invocation.incremental.as_ref()];
@@ -56,6 +59,7 @@ pub fn of_compilation(
                 .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
             refuse_side_effects(&found.outputs, &session.tree.base)?;
             inputs.extend(found.inputs);
+            absent = found.absent;
             outputs.extend(
                 found.outputs.into_iter().filter(|path| path.starts_with(&session.tree.base)),
             );
@@ -71,7 +75,8 @@ pub fn of_compilation(
         outputs.remove(&launcher.path);
         outputs.insert(launcher.real());
     }
-    Ok(Seen { inputs, outputs: outputs.into_iter().collect(), hides_text: !invocation.scannable() })
+    let outputs = outputs.into_iter().collect();
+    Ok(Seen { inputs, outputs, absent, hides_text: !invocation.scannable() })
 }
 
 /// Fails if a file was made that restoring the outputs would not bring back. Execution counts of

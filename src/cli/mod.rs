@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod gc;
 mod human;
 mod init;
 mod inventory;
@@ -74,6 +75,8 @@ enum Command {
     Monitor(monitor::Options),
     /// Name the input that differed when a crate was compiled again.
     WhyMiss(why_miss::Options),
+    /// Bring the store within its cap.
+    Gc(gc::Options),
     /// Remove results from the store.
     Purge(purge::Options),
     /// Find target directories, and show what each would really free.
@@ -157,6 +160,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Doctor(options) => doctor::run(&options, console),
         Command::Stats(options) => stats::run(&options, console),
         Command::List(options) => list::run(&options, console),
+        Command::Gc(options) => gc::run(&options, console),
         Command::Purge(options) => purge::run(&options, console),
         Command::Report(options) => report::run(&options, console),
         Command::Monitor(options) => monitor::run(&options, console),

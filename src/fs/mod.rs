@@ -133,6 +133,23 @@ pub fn list(path: &Path) -> Result<Vec<(OsString, Option<FileKind>)>, FsError> {
     entries().context("list", path)
 }
 
+/// A lock that the kernel takes back when its holder ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: std::os::fd::OwnedFd,
+}
+
+/// Locks a file, which is made where it is missing; `None` if another process has it locked.
+pub fn try_lock(path: &Path) -> Result<Option<Lock>, FsError> {
+    use rustix::fs::{FlockOperation, flock, open};
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let file = retry(|| open(path, flags, Mode::from_raw_mode(0o644))).context("open", path)?;
+    match retry(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        locked => locked.context("lock", path).map(|()| Some(Lock { _file: file })),
+    }
+}
+
 /// The path without symbolic links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
     path.canonicalize().map_err(|error| {

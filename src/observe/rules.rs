@@ -36,11 +36,13 @@ use crate::roots::Roots;
 
 /// The inputs of what was observed, and what it made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
+pub struct Found {
     /// Sorted, each once.
     pub inputs: Vec<Input>,
     /// Files and links that were made and are there, without temporary and incremental ones.
     pub outputs: Vec<PathBuf>,
+    /// Those of the inputs that were looked for and found to be absent.
+    pub absent: BTreeSet<Input>,
 }
 
 /// Why no set of inputs can describe what was observed.
@@ -53,7 +55,7 @@ pub enum Uncacheable {
 }
 
 /// The inputs of a compilation. The observation must be complete.
-pub fn inputs(observation: &Observation, context: &Context) -> Result<Inputs, Uncacheable> {
+pub fn inputs(observation: &Observation, context: &Context) -> Result<Found, Uncacheable> {
     collect(observation, &Ground::of_compilation(observation, context), context.roots)
 }
 
@@ -61,7 +63,7 @@ pub fn inputs(observation: &Observation, context: &Context) -> Result<Inputs, Un
 pub fn script_inputs(
     observation: &Observation,
     context: &ScriptContext,
-) -> Result<Inputs, Uncacheable> {
+) -> Result<Found, Uncacheable> {
     collect(observation, &Ground::of_script(observation, context), context.roots)
 }
 
@@ -69,14 +71,19 @@ fn collect(
     observation: &Observation,
     ground: &Ground,
     roots: &Roots,
-) -> Result<Inputs, Uncacheable> {
+) -> Result<Found, Uncacheable> {
     let events = redirected(&observation.events);
     let mut sorter = Sorter::new(observation, ground);
     for access in events.iter() {
         sorter.access(access)?;
     }
     let outputs = observation.remaining.iter().filter(|path| ground.is_output(path));
-    Ok(Inputs { outputs: outputs.cloned().collect(), inputs: sorter.inputs(roots) })
+    let absent = sorter.absent.difference(&sorter.present).map(|path| Input {
+        kind: InputKind::Presence,
+        name: roots.relativize(path.as_os_str().as_bytes()),
+    });
+    let absent = absent.collect();
+    Ok(Found { outputs: outputs.cloned().collect(), inputs: sorter.inputs(roots), absent })
 }
 
 /// The accesses with each path that leads through a symbolic link of the observed processes' own

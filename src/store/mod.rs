@@ -1,5 +1,6 @@
 //! The store: blobs on disk, found through the index.
 
+pub mod evict;
 pub mod ingest;
 pub mod restore;
 

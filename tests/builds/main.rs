@@ -6,6 +6,7 @@ mod support;
 mod checkouts;
 mod cost;
 mod docs;
+mod eviction;
 mod freshness;
 mod hidden_inputs;
 mod kinds;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use kache::invocation::{Parsed, parse};
-use kache::observe::rules::{self, Context, Inputs, Uncacheable};
+use kache::observe::rules::{self, Context, Found, Uncacheable};
 use kache::observe::{Access, Observation, Observer};
 use kache::roots::Roots;
 use store_format::{InputKind, Root};
@@ -111,12 +111,12 @@ impl TestSpace {
 /// A compilation that was observed.
 pub(crate) struct Compilation {
     pub(crate) observation: Observation,
-    pub(crate) sorted: Result<Inputs, Uncacheable>,
+    pub(crate) sorted: Result<Found, Uncacheable>,
     roots: Roots,
 }
 
 impl Compilation {
-    fn inputs(&self) -> &Inputs {
+    fn inputs(&self) -> &Found {
         self.sorted.as_ref().unwrap()
     }
 
