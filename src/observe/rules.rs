@@ -135,7 +135,7 @@ struct Sorter<'a> {
     root: Option<&'a Path>,
     runs_make: bool,
     /// What was made or removed by the observed processes so far.
-    made: HashSet<&'a Path>,
+    made: HashSet<Cow<'a, Path>>,
     files: BTreeSet<&'a Path>,
     listings: BTreeSet<&'a Path>,
     present: BTreeSet<&'a Path>,
@@ -177,7 +177,7 @@ impl<'a> Sorter<'a> {
     fn access(&mut self, access: &'a Access) -> Result<(), Uncacheable> {
         match access {
             Access::Wrote(path) | Access::Removed(path) | Access::Linked { link: path, .. } => {
-                self.made.insert(path);
+                self.made.insert(flat(path));
             }
             Access::Read(path) => self.read(path),
             Access::Listed(path) => {
@@ -242,9 +242,7 @@ impl<'a> Sorter<'a> {
     /// processes.
     fn is_known(&self, path: &Path) -> bool {
         let place = flat(path);
-        self.ground.is_noise(&place)
-            || path.ancestors().any(|above| self.made.contains(above))
-            || place.ancestors().any(|above| self.made.contains(above))
+        self.ground.is_noise(&place) || place.ancestors().any(|above| self.made.contains(above))
     }
 
     fn variable(&mut self, name: &'a OsStr, by: Option<&Path>) {

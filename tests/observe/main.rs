@@ -4,3 +4,4 @@
 mod compilations;
 mod processes;
 mod space;
+mod table;

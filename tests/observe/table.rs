@@ -1,0 +1,151 @@
+//! The table of rules on observations written by hand.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use kache::observe::rules::{ScriptContext, script_inputs};
+use kache::observe::{Access, Observation};
+use kache::roots::Roots;
+
+/// The inputs of a script's run that did these things, as kind and path.
+fn check(events: Vec<Access>, expected: &[&str]) {
+    let observation = Observation {
+        events,
+        complete: Ok(()),
+        processes: 1,
+        root: Some("/t/script".into()),
+        root_iterates_variables: false,
+        remaining: Vec::new(),
+        temporary: vec!["/tmp".into()],
+    };
+    let roots = Roots::default();
+    let context = ScriptContext {
+        roots: &roots,
+        sysroot: Path::new("/rust"),
+        cache_directory: Path::new("/cache"),
+        out_dir: Path::new("/t/out"),
+        working_directory: Path::new("/p"),
+    };
+    let inputs = script_inputs(&observation, &context).unwrap().inputs;
+    let told: Vec<String> = inputs
+        .iter()
+        .map(|input| format!("{:?} {}", input.kind, String::from_utf8_lossy(&input.name.path)))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+fn read(path: &str) -> Access {
+    Access::Read(path.into())
+}
+
+fn missing(path: &str) -> Access {
+    Access::Missing(path.into())
+}
+
+fn found(path: &str) -> Access {
+    Access::Found(path.into())
+}
+
+#[test]
+fn what_was_made_before_it_was_read_is_no_input_and_what_was_read_before_is() {
+    let wrote = |path: &str| Access::Wrote(path.into());
+    check(vec![wrote("/p/a"), read("/p/a"), read("/p/b"), wrote("/p/b")], &["File /p/b"]);
+    // All below a directory that was made, and nothing beside it.
+    check(vec![wrote("/p/d"), read("/p/d/x/y"), read("/p/d2")], &["File /p/d2"]);
+    check(vec![Access::Removed("/p/a".into()), missing("/p/a")], &[]);
+    // The directory before `..` is not what was made.
+    check(vec![wrote("/p/d"), read("/p/d/../e")], &["File /p/d/../e"]);
+    check(vec![wrote("/p/d/../e"), read("/p/e"), read("/p/x/../e")], &[]);
+}
+
+#[test]
+fn what_follows_from_other_inputs_is_left_out() {
+    check(vec![found("/p/src"), read("/p/src/a")], &["File /p/src/a"]);
+    check(vec![found("/p"), found("/")], &[]);
+    check(vec![missing("/q"), missing("/q/r/s"), missing("/qq")], &["Presence /q", "Presence /qq"]);
+    check(vec![found("/p/src/a"), read("/p/src/a")], &["File /p/src/a"]);
+    check(vec![found("/p/other")], &["Presence /p/other"]);
+}
+
+#[test]
+fn the_toolchain_covers_its_own_parts_of_the_sysroot_alone() {
+    check(
+        vec![
+            read("/rust/lib/rustlib/x86_64-unknown-linux-gnu/lib/libstd-1.rlib"),
+            read("/rust/lib/librustc_driver-1.so"),
+            read("/rust/lib/rustlib/src/rust/library/std/src/lib.rs"),
+            read("/rust/lib/libother.so"),
+            read("/rust/lib/rustlib/x/lib/../../../libforeign.so"),
+        ],
+        &[
+            "File /rust/lib/libother.so",
+            "File /rust/lib/rustlib/src/rust/library/std/src/lib.rs",
+            "File /rust/lib/rustlib/x/lib/../../../libforeign.so",
+        ],
+    );
+}
+
+#[test]
+fn noise_ends_where_its_directory_ends() {
+    check(
+        vec![read("/proc/self/maps"), read("/dev/urandom"), read("/sys/x"), read("/etc/passwd")],
+        &[],
+    );
+    check(vec![read("/process"), read("/etc/passwd2")], &["File /etc/passwd2", "File /process"]);
+    check(vec![missing("/tmp/random"), found("/tmp")], &[]);
+    check(vec![read("/tmp/left"), missing("/tmp/a/b")], &["File /tmp/left", "Presence /tmp/a/b"]);
+    check(vec![read("/t/out/x"), read("/t/out2/x")], &["File /t/out2/x"]);
+    check(
+        vec![read("/cache/lib/observe-1"), read("/cache/index"), read("/cache/x/y")],
+        &["File /cache/x/y"],
+    );
+}
+
+#[test]
+fn a_variable_is_an_input_unless_it_is_noise_for_whoever_asks() {
+    let by = |name: &str, by: Option<&str>| Access::Variable {
+        name: name.into(),
+        by: by.map(PathBuf::from),
+    };
+    let compiler = Some("/rust/bin/rustc");
+    check(vec![by("PATH", None), by("TERM", Some("/bin/x")), by("KACHE_LOG", None)], &[]);
+    check(vec![by("CI", compiler), by("HOME", compiler)], &["Variable HOME"]);
+    check(vec![by("CI", compiler), by("CI", None)], &["Variable CI"]);
+    check(vec![by("MAKEFLAGS", compiler)], &[]);
+    let make = Access::Executed("/usr/bin/make".into());
+    check(vec![by("MAKEFLAGS", compiler), make], &["File /usr/bin/make", "Variable MAKEFLAGS"]);
+}
+
+#[test]
+fn whoever_goes_through_all_variables_depends_on_them_but_known_tools_do_not() {
+    let all = |path: &str| Access::AllVariables(path.into());
+    check(vec![all("/usr/bin/x86_64-linux-gnu-gcc-12"), all("/rust/bin/rustc")], &[]);
+    check(vec![all("/t/script")], &[]);
+    check(vec![all("/usr/bin/dash")], &["AllVariables "]);
+}
+
+#[test]
+fn a_program_is_an_input_by_its_name_where_the_name_led_to_it() {
+    let name = || OsString::from("cc");
+    let path = || Some(PathBuf::from("/usr/bin/cc"));
+    let run = || Access::Executed("/usr/bin/cc".into());
+    let searched = |is_ours| Access::Searched { name: name(), path: path(), is_ours };
+    check(vec![searched(true), run()], &["Program cc"]);
+    check(vec![searched(false), run()], &["File /usr/bin/cc"]);
+    check(vec![run()], &["File /usr/bin/cc"]);
+    check(vec![Access::Searched { name: name(), path: None, is_ours: true }], &["Program cc"]);
+}
+
+#[test]
+fn the_libraries_of_a_program_are_inputs_but_for_the_c_library() {
+    let loaded =
+        |library: &str, by: &str| Access::Loaded { library: library.into(), by: Some(by.into()) };
+    check(
+        vec![
+            loaded("/lib/libc.so.6", "/usr/bin/ld"),
+            loaded("/lib/libbfd.so", "/usr/bin/ld"),
+            loaded("/lib/libz.so.1", "/rust/bin/rustc"),
+        ],
+        &["File /lib/libbfd.so"],
+    );
+}
