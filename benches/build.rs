@@ -90,7 +90,8 @@ impl Bench {
     fn prepare() -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{PROJECT}-{VERSION}"));
         let floor = root.join("floor");
-        if !root.join("vendor").exists() {
+        let complete = root.join("complete");
+        if !complete.exists() {
             remove(&root);
             let fetch = root.join("fetch");
             fs::create_dir_all(fetch.join("src")).expect("a directory");
@@ -107,15 +108,11 @@ impl Bench {
             copy(&fetched.join(PROJECT), &package);
             Self::isolate(&package);
             vendor(&package, &root.join("vendor"));
+            fs::write(complete, "").expect("a mark can be written");
         }
         for checkout in ["a", "b"] {
             remove(&root.join(checkout));
-            time(
-                Command::new("cp")
-                    .arg("-r")
-                    .arg(root.join("vendor").join(PROJECT))
-                    .arg(root.join(checkout)),
-            );
+            copy(&root.join(PROJECT), &root.join(checkout));
             Self::configure(&root, checkout);
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/wrapper.rs");
