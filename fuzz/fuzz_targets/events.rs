@@ -1,3 +1,5 @@
+//! The event log of any bytes.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kache_fuzz::events::run(bytes));

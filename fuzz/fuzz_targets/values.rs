@@ -1,3 +1,5 @@
+//! Payloads of records of any bytes.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kache_fuzz::values::run(bytes));
