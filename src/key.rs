@@ -5,8 +5,10 @@
 
 use store_format::{ActionKey, Digest, Manifest, UnitKey};
 
-use crate::config::Config;
+use crate::config::{Config, workspace_directory};
+use crate::extra;
 use crate::inputs::{Inputs, finish, frame};
+use crate::memo::Memo;
 
 /// Changes whenever the meaning of a component does: older keys are then never found again.
 const KEY_VERSION: u32 = 1;
@@ -26,6 +28,8 @@ pub enum Component {
     Argument,
     /// A variable that decides what the compiler accepts, whether or not it was seen to be read.
     Variable,
+    /// Names and contents of the files that `extra_inputs` of the configuration names.
+    ExtraInputs,
     /// The host's processor, for code that is made for it.
     HostCpu,
     /// Whether paths are remapped, and so whether outputs may name the place of this build.
@@ -42,6 +46,7 @@ impl Component {
             Self::Script => "build script",
             Self::Argument => "argument",
             Self::Variable => "variable",
+            Self::ExtraInputs => "extra_inputs",
             Self::HostCpu => "host processor",
             Self::PathNormalization => "path normalization",
         }
@@ -64,11 +69,16 @@ pub struct Part {
 
 impl UnitComponents {
     /// The components that every action has.
-    pub fn common(config: &Config) -> Self {
+    pub fn common(config: &Config, memo: &Memo) -> Self {
         let mut components = Self::default();
         components.add(Component::Version, KEY_VERSION.to_le_bytes().to_vec());
         components.add(Component::Salt, config.key_salt.clone().unwrap_or_default().into_bytes());
         components.add(Component::PathNormalization, vec![u8::from(config.path_normalize)]);
+        if !config.extra_inputs.is_empty() {
+            let base = workspace_directory().unwrap_or_default();
+            let value = extra::digest(&config.extra_inputs, &base, memo);
+            components.add(Component::ExtraInputs, value);
+        }
         components
     }
 

@@ -21,6 +21,7 @@ pub mod env;
 )]
 pub mod events;
 pub mod explain;
+pub mod extra;
 pub mod fs;
 pub mod glob;
 pub mod index;

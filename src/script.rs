@@ -80,7 +80,7 @@ fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> 
     let mut roots =
         Roots::of_script(&out_dir, &working_directory, variable, |path| fs::lstat(path).is_ok());
     roots.set(Root::Sysroot, &toolchain.sysroot);
-    let mut components = UnitComponents::common(&config);
+    let mut components = UnitComponents::common(&config, &store.memo);
     components.add(Component::Toolchain, toolchain.digest.0.to_vec());
     components.add(Component::Script, executable.0.to_vec());
     for argument in &arguments[1..] {

@@ -22,6 +22,7 @@ use crate::fs;
 use crate::invocation::{CrateType, Invocation, Parsed, parse};
 use crate::key::{Component, UnitComponents};
 use crate::launcher::Launcher;
+use crate::memo::Memo;
 use crate::observe::{self, Observer};
 use crate::outcome::Reason;
 use crate::process::{end_like, host_cpu};
@@ -186,8 +187,9 @@ fn components(
     invocation: &Invocation,
     roots: &Roots,
     toolchain: &Toolchain,
+    memo: &Memo,
 ) -> UnitComponents {
-    let mut components = UnitComponents::common(config);
+    let mut components = UnitComponents::common(config, memo);
     components.add(Component::Toolchain, toolchain.digest.0.to_vec());
     for part in invocation.normalized(roots) {
         components.add_named(Component::Argument, part.name, part.value);
@@ -215,7 +217,7 @@ impl Compilation {
         let mut roots =
             Roots::derive(&invocation, &working_directory, |name| std::env::var_os(name));
         roots.set(Root::Sysroot, &toolchain.sysroot);
-        let components = components(&config, &invocation, &roots, &toolchain);
+        let components = components(&config, &invocation, &roots, &toolchain, &store.memo);
         let unit = components.key();
         account.keyed(unit, &working_directory);
         let session = Session {

@@ -141,6 +141,16 @@ impl Config {
     }
 }
 
+/// The directory that relative globs of the configuration start from: the nearest one, upward from
+/// where Cargo was started, that has a `.kache.toml` or a lockfile.
+pub fn workspace_directory() -> Option<PathBuf> {
+    let start = build_directory()?;
+    let is_workspace = |directory: &&Path| {
+        [".kache.toml", "Cargo.lock"].iter().any(|name| directory.join(name).exists())
+    };
+    Some(start.ancestors().find(is_workspace).unwrap_or(&start).to_owned())
+}
+
 /// The working directory of the process that started this one, else the shell's.
 fn build_directory() -> Option<PathBuf> {
     if cfg!(target_os = "linux") {

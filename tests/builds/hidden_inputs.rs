@@ -747,3 +747,23 @@ fn a_macro_that_asks_a_local_socket_is_never_cached() {
     answers.join().expect("the service answered twice");
     std::fs::remove_file(&short).expect("the socket can be removed");
 }
+
+#[test]
+fn a_file_that_only_the_configuration_names() {
+    let space = TestSpace::new();
+    space.package("p", "", &[("src/main.rs", "fn main() {}\n")]);
+    space.write("p/.kache.toml", "[cache]\nextra_inputs = [\"schema/**/*.sql\"]\n");
+    space.write("p/schema/tables/one.sql", "one");
+    space.build("p");
+    let again = |what: &str, expected: &[&str]| {
+        space.remove("p/target");
+        space.build("p").assert_compiled(expected, what);
+    };
+    again("nothing changed", &[]);
+    space.write("p/schema/tables/one.sql", "two");
+    again("the content changed", &["p(bin)"]);
+    space.write("p/schema/two.sql", "new");
+    again("there is another file", &["p(bin)"]);
+    space.write("p/schema/notes.txt", "not an input");
+    again("no glob matches it", &[]);
+}
