@@ -46,5 +46,6 @@ pub mod script;
 pub mod seen;
 pub mod session;
 pub mod store;
+pub mod strangers;
 pub mod toolchain;
 pub mod wrap;

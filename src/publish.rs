@@ -197,7 +197,7 @@ fn refuse_changed(
 }
 
 /// Whether the file, or for an absent one the nearest directory above it, changed after `since_ns`.
-/// The kernel's file clock is compared with itself, so equal times mean "before".
+/// Equal times mean "before".
 fn changed_since(path: &Path, since_ns: i64) -> bool {
     for path in path.ancestors() {
         match fs::stat(path) {

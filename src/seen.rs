@@ -17,6 +17,7 @@ use crate::invocation::{Invocation, SearchKind};
 use crate::observe::{Observation, rules};
 use crate::outcome::Reason;
 use crate::roots::Roots;
+use crate::strangers;
 use crate::wrap::Compilation;
 
 /// The inputs of a compilation by name, and the files that it made.
@@ -59,6 +60,9 @@ pub fn of_compilation(
                 .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
             refuse_side_effects(&found.outputs, &session.tree.base)?;
             inputs.extend(found.inputs);
+            strangers::remove(&mut inputs, &session.certain, |input| {
+                session.roots.resolve(&input.name)
+            });
             absent = found.absent;
             outputs.extend(
                 found.outputs.into_iter().filter(|path| path.starts_with(&session.tree.base)),

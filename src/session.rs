@@ -77,16 +77,26 @@ impl Session {
         };
         let key = self.claim_key();
         for _ in 0..WAITS_MAX {
-            match self.store.index.claim(&key) {
-                Claim::Owned(guard) => return Turn::Act(reason, Some(guard)),
-                Claim::Busy(owner) => wait(owner, WAIT_MAX),
+            let claimed = match self.store.index.claim(&key) {
+                Claim::Owned(guard) => Some(guard),
+                Claim::Busy(owner) => {
+                    wait(owner, WAIT_MAX);
+                    None
+                }
                 Claim::Unavailable => break,
             };
+            // Who had the claim until now may have published since the last look.
             reason = match self.guarded_lookup() {
-                Some(Lookup::Hit) => exit(0),
+                Some(Lookup::Hit) => {
+                    drop(claimed);
+                    exit(0)
+                }
                 Some(Lookup::Nothing(reason)) => reason,
                 None => return Turn::GiveUp,
             };
+            if claimed.is_some() {
+                return Turn::Act(reason, claimed);
+            }
         }
         Turn::Act(reason, None)
     }

@@ -260,7 +260,9 @@ impl Compilation {
             }
         }
         self.unlink_shared_outputs();
-        let started_ns = fs::file_clock_ns();
+        // A dependency may have been written a moment ago; a compiler takes longer than a tick of
+        // the file clock to load, before it reads anything that could change unseen.
+        let started_ns = fs::clock_ns();
         let unmap = |line: &[u8]| self.session.roots.unmap(line);
         let Ok(compiled) = compile::run(command, &unmap) else { exec(arguments) };
         let status = compiled.status;

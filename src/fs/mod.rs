@@ -37,7 +37,7 @@ pub use place::{
     Placed, clone_or_link_new, link_or_copy_new, place_private, place_shared, replace_by_link,
     replace_by_symlink, write_new,
 };
-pub use stat::{FileKind, Stat, file_clock_ns, lstat, set_mode, set_mtime, stat, touch};
+pub use stat::{FileKind, Stat, clock_ns, file_clock_ns, lstat, set_mode, set_mtime, stat, touch};
 
 /// A file operation that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -157,6 +157,13 @@ pub fn file_clock_ns() -> i64 {
     now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
+/// The precise clock, nanoseconds since 1970: no file that is there now was stamped later. Newer
+/// kernels stamp some changes precisely, so that the file clock may lag behind a stamp.
+pub fn clock_ns() -> i64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
 /// Bytes from the kernel as a name.
 pub(super) fn os(bytes: &[u8]) -> OsString {
     OsStr::from_bytes(bytes).to_owned()
