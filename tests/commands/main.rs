@@ -32,6 +32,7 @@ Commands:
  report Show builds in detail
  monitor Watch builds, the store and what is not cached, live
  why-miss Name the input that differed when a crate was compiled again
+ gc Bring the store within its cap
  purge Remove results from the store
  clean Find target directories, and show what each would really free
  config Read and change the configuration
