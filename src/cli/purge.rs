@@ -94,9 +94,9 @@ fn remove_blobs(
     unneeded: impl Fn(&Digest) -> bool,
     purged: &mut Purged,
 ) -> Result<(), FsError> {
-    for shard in or_empty(fs::list_names(directory))? {
+    for shard in fs::list_names_if_present(directory)? {
         let shard = directory.join(shard);
-        for name in or_empty(fs::list_names(&shard))? {
+        for name in fs::list_names_if_present(&shard)? {
             let digest = name.to_str().and_then(|name| name.get(..64)).and_then(Digest::from_hex);
             if !digest.is_some_and(|digest| unneeded(&digest)) {
                 continue;
@@ -116,13 +116,6 @@ fn remove_blobs(
         }
     }
     Ok(())
-}
-
-fn or_empty<T>(listed: Result<Vec<T>, FsError>) -> Result<Vec<T>, FsError> {
-    match listed {
-        Err(error) if error.is_absent() => Ok(Vec::new()),
-        listed => listed,
-    }
 }
 
 #[cfg(test)]

@@ -150,6 +150,14 @@ pub fn try_lock(path: &Path) -> Result<Option<Lock>, FsError> {
     }
 }
 
+/// The names in a directory; none where there is no such directory.
+pub fn list_names_if_present(path: &Path) -> Result<Vec<OsString>, FsError> {
+    match list_names(path) {
+        Err(error) if error.is_absent() => Ok(Vec::new()),
+        names => names,
+    }
+}
+
 /// The path without symbolic links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
     path.canonicalize().map_err(|error| {

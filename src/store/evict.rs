@@ -206,9 +206,9 @@ pub fn evict(holdings: &Holdings, index: &Index, plan: &Evicted) -> Result<(), E
 fn blobs(directory: &Path) -> Result<HashMap<Digest, Blob>, FsError> {
     let mut found: HashMap<Digest, Blob> = HashMap::new();
     let root = directory.join("blobs");
-    for shard in names(&root)? {
+    for shard in fs::list_names_if_present(&root)? {
         let shard = root.join(shard);
-        for name in names(&shard)? {
+        for name in fs::list_names_if_present(&shard)? {
             let digest = name.to_str().and_then(|name| name.get(..64)).and_then(Digest::from_hex);
             let Some(digest) = digest else { continue };
             let path = shard.join(&name);
@@ -227,13 +227,6 @@ fn blobs(directory: &Path) -> Result<HashMap<Digest, Blob>, FsError> {
         }
     }
     Ok(found)
-}
-
-fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, FsError> {
-    match fs::list_names(directory) {
-        Err(error) if error.is_absent() => Ok(Vec::new()),
-        names => names,
-    }
 }
 
 /// The right to evict, which one process at a time has; it ends with its holder.
