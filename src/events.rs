@@ -21,7 +21,7 @@ const BYTES_MAX: u64 = 48 << 20;
 /// Bytes that are read at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
 /// No event is written longer than this after its start: bound of a search by time.
-const LASTING_MAX: Duration = Duration::from_secs(6 * 3600);
+const LASTING_MAX: Duration = Duration::from_hours(6);
 
 /// The log could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ use crate::store::restore::{Options, Tree, restore};
 use crate::store::{Store, current_boot};
 
 /// How long an equal action in another process is waited for, and how often.
-const WAIT_MAX: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_mins(10);
 const WAITS_MAX: usize = 2;
 
 /// What is known of an action before the store is asked for its result.

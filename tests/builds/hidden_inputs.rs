@@ -198,7 +198,7 @@ fn a_file_of_the_same_size_and_time_that_a_macro_reads() {
     let mut space = with_macro("std::fs::read_to_string(here.join(\"data.txt\")).unwrap()");
     check_noticed(&mut space, &["p(bin)"], |space, value| {
         let path = space.write("p/data.txt", value.text());
-        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+        let time = std::time::UNIX_EPOCH + Duration::from_mins(25_000_000);
         std::fs::File::options()
             .write(true)
             .open(path)

@@ -273,7 +273,7 @@ fn the_claim_of_a_killed_process_is_waited_for_and_taken_over() {
     assert_eq!(owner_seen.pid, holder.child.id());
     assert_eq!(wait(owner_seen, Duration::from_millis(1)), Waited::TimedOut);
     holder.kill();
-    assert_eq!(wait(owner_seen, Duration::from_secs(60)), Waited::Gone);
+    assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
     assert_eq!(owner(&index), None);
 }
 
@@ -285,7 +285,7 @@ fn a_claim_given_back_is_free_and_its_process_gone() {
     let index = space.index();
     let owner_seen = owner(&index).expect("busy");
     drop(holder.child.stdin.take());
-    assert_eq!(wait(owner_seen, Duration::from_secs(60)), Waited::Gone);
+    assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
     assert_eq!(owner(&index), None);
 }
 
@@ -298,5 +298,5 @@ fn a_later_process_with_the_number_is_not_waited_for() {
     let index = space.index();
     let mut other = owner(&index).expect("busy");
     other.start ^= 1;
-    assert_eq!(wait(other, Duration::from_secs(60)), Waited::Gone);
+    assert_eq!(wait(other, Duration::from_mins(1)), Waited::Gone);
 }

@@ -201,7 +201,7 @@ pub(crate) fn open_for_reader(pipe: &Path) -> fs::File {
     let (sender, receiver) = std::sync::mpsc::channel();
     let path = pipe.to_owned();
     std::thread::spawn(move || sender.send(fs::File::options().write(true).open(path)));
-    let opened = receiver.recv_timeout(std::time::Duration::from_secs(60));
+    let opened = receiver.recv_timeout(std::time::Duration::from_mins(1));
     opened.expect("somebody reads the pipe").expect("a pipe can be opened")
 }
 
