@@ -109,17 +109,12 @@ pub fn certain(invocation: &Invocation, roots: &Roots) -> Vec<Input> {
     let file = |path: &Path| named_file(path.as_os_str().as_bytes(), roots);
     let mut inputs = vec![file(&invocation.source)];
     inputs.extend(invocation.input_files().iter().map(|path| file(path)));
-    let kind = dependency_kind(invocation);
+    let kind = invocation.dependency_kind();
     for path in invocation.externs.iter().filter_map(|dependency| dependency.path.as_ref()) {
         let stem = path.with_extension("");
         inputs.push(Input { kind, name: roots.relativize(stem.as_os_str().as_bytes()) });
     }
     inputs
-}
-
-/// Which part of a dependency goes into the outputs.
-pub fn dependency_kind(invocation: &Invocation) -> InputKind {
-    if invocation.links() { InputKind::DependencyLibrary } else { InputKind::DependencyMetadata }
 }
 
 fn named_file(path: &[u8], roots: &Roots) -> Input {

@@ -15,6 +15,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use store_format::InputKind;
+
 use argv::{Word, os};
 pub use normalize::{KeyPart, NORMALIZED, Normalization, Treatment};
 
@@ -385,6 +387,11 @@ impl Invocation {
     pub fn links(&self) -> bool {
         self.emits(EmitKind::Link)
             && self.crate_types.iter().any(|&crate_type| crate_type != CrateType::Rlib)
+    }
+
+    /// Which part of a dependency goes into the outputs.
+    pub fn dependency_kind(&self) -> InputKind {
+        if self.links() { InputKind::DependencyLibrary } else { InputKind::DependencyMetadata }
     }
 
     /// The value of the last `-C name=value`; empty for `-C name`.

@@ -72,11 +72,7 @@ impl<'a> Ground<'a> {
             searched: call.search_paths.iter().map(|(_, path)| absolute(path)).collect(),
             crate_directories: crate_directories.map(|(_, path)| absolute(path)).collect(),
             externs: externs.map(|path| absolute(path).with_extension("")).collect(),
-            dependency_kind: if call.links() {
-                InputKind::DependencyLibrary
-            } else {
-                InputKind::DependencyMetadata
-            },
+            dependency_kind: call.dependency_kind(),
             trusts_root: true,
         }
     }

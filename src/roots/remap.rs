@@ -1,0 +1,99 @@
+//! The arguments that have compilers write other names in place of the roots, and the way back.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use memchr::memmem;
+use store_format::Root;
+
+use super::{Form, Place, Roots, below};
+
+impl Roots {
+    /// The compiler's arguments that replace roots in outputs. They go before those of the call,
+    /// so that a mapping given by the user wins; among each other the last match wins, hence the
+    /// longest path comes last.
+    ///
+    /// Metadata keeps the names that diagnostics show, so these are remapped as well: with a scope
+    /// that left them alone every crate would name the place where it was built. The real paths
+    /// return in [`Roots::unmap`].
+    ///
+    /// | root | becomes | because |
+    /// |---|---|---|
+    /// | workspace | `.` | what debuggers, backtraces and panics show for members then leads to the source from the workspace's directory, as it does without kache |
+    /// | a package in Cargo's home | `/kache-cargo/registry/…` | says which crate it is, once for all crates; one substitution rule leads a debugger there |
+    /// | a package elsewhere | `/kache-package/NAME` | `./src/lib.rs` would be taken for a file of the workspace |
+    /// | build | `/kache-build` | for generated sources; the same in every layout, for outputs must be a function of the key |
+    ///
+    /// The names begin unlike any directory in use, so that the search for a root such as
+    /// `/cargo` or `/build` never finds them. Where debug information stays beside the outputs
+    /// (`-C split-debuginfo=unpacked`) the build directory is not replaced: debuggers find those
+    /// files by its path. Sysroot and home are left alone; sources of the standard library have
+    /// been replaced in the toolchain already.
+    pub fn remap_arguments(&self) -> Vec<OsString> {
+        self.mappings(b"--remap-path-prefix=")
+    }
+
+    /// The same for the debug information that C compilers write.
+    pub fn c_compiler_arguments(&self) -> Vec<OsString> {
+        self.mappings(b"-fdebug-prefix-map=")
+    }
+
+    fn mappings(&self, option: &[u8]) -> Vec<OsString> {
+        let mapping = |place: &Place| {
+            let target = self.remap_target(place)?;
+            let argument = [option, &place.path, b"=", &target].concat();
+            Some(OsString::from_vec(argument))
+        };
+        self.places.iter().rev().filter_map(mapping).collect()
+    }
+
+    fn is_in_workspace(&self, place: &Place) -> bool {
+        self.bytes(Root::Workspace, Form::Plain)
+            .is_some_and(|workspace| below(&place.path, workspace).is_some())
+    }
+
+    fn remap_target(&self, place: &Place) -> Option<Vec<u8>> {
+        let in_cargo_home = self
+            .bytes(Root::CargoHome, Form::Plain)
+            .is_some_and(|home| below(&place.path, home).is_some());
+        let package = || {
+            let name = self.package_name.as_deref().unwrap_or("package");
+            Some(format!("/kache-package/{name}").into_bytes())
+        };
+        match place.root {
+            Root::Workspace | Root::Package if in_cargo_home => None,
+            Root::Package if self.is_in_workspace(place) => None,
+            Root::Workspace if self.package_name.is_none() => Some(b".".to_vec()),
+            Root::Workspace | Root::Package => package(),
+            Root::Build if self.keeps_build => Some(place.path.clone()),
+            Root::Build => Some(b"/kache-build".to_vec()),
+            Root::CargoHome => Some(b"/kache-cargo".to_vec()),
+            Root::Sysroot | Root::Home => None,
+        }
+    }
+
+    /// A diagnostic with the real paths in place of those that [`Roots::remap_arguments`] puts there.
+    pub fn unmap(&self, line: &[u8]) -> Vec<u8> {
+        let mut line = line.to_vec();
+        for place in &self.places {
+            if let Some(target) = self.remap_target(place)
+                && target.starts_with(b"/")
+            {
+                line = replace(&line, &target, &place.path);
+            }
+        }
+        line
+    }
+}
+
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = memmem::find(rest, from) {
+        replaced.extend_from_slice(&rest[..start]);
+        replaced.extend_from_slice(to);
+        rest = &rest[start + from.len()..];
+    }
+    replaced.extend_from_slice(rest);
+    replaced
+}
