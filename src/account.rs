@@ -102,7 +102,7 @@ impl Account {
         self.event.reason = reason.to_string();
         if !reason.stored() {
             self.event.outcome = match reason {
-                Reason::StoreFailed(_) => EventOutcome::Error,
+                Reason::StoreFailed(_) | Reason::Different(_) => EventOutcome::Error,
                 _ => EventOutcome::Skipped,
             };
         }

@@ -12,6 +12,10 @@ pub enum Reason {
     InputsDiffer,
     /// The store knew the action and could not give back its outputs.
     BlobUnusable,
+    /// There was a result, and the configuration asks for what was done to be compared with it.
+    Verifying,
+    /// What was done came out different from the result that is stored for the same inputs.
+    Different(String),
     /// The compiler or the script failed; failures are not stored.
     Failed,
     /// An input changed while the compiler ran; the outputs may mix old and new.
@@ -29,7 +33,7 @@ pub enum Reason {
 impl Reason {
     /// Whether the outputs of this miss are in the store now.
     pub fn stored(&self) -> bool {
-        matches!(self, Self::FirstBuild | Self::InputsDiffer | Self::BlobUnusable)
+        matches!(self, Self::FirstBuild | Self::InputsDiffer | Self::BlobUnusable | Self::Verifying)
     }
 }
 
@@ -39,6 +43,8 @@ impl fmt::Display for Reason {
             Self::FirstBuild => f.write_str("first build"),
             Self::InputsDiffer => f.write_str("inputs differ"),
             Self::BlobUnusable => f.write_str("stored outputs missing or damaged"),
+            Self::Verifying => f.write_str("verified: the same as stored"),
+            Self::Different(what) => write!(f, "verified: not the same as stored: {what}"),
             Self::Failed => f.write_str("failed"),
             Self::InputChanged(what) => write!(f, "input changed while compiling: {what}"),
             Self::Unobserved(what) => write!(f, "unobserved: {what}"),

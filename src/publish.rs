@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use store_format::{
-    ActionKey, Input, InputKind, Manifest, ManifestList, ResultRecord, Root, RootedPath, UnitKey,
+    ActionKey, Input, InputKind, Manifest, ManifestList, Output, ResultRecord, Root, RootedPath,
+    UnitKey,
 };
 
 use crate::compile::Compiled;
@@ -51,8 +52,39 @@ pub fn keep(
     seen: Result<Seen, Reason>,
     started_ns: i64,
 ) -> Reason {
-    let stored = seen.and_then(|seen| store(session, compiled, seen, started_ns));
-    stored.err().unwrap_or(reason)
+    match seen.and_then(|seen| store(session, compiled, seen, started_ns)) {
+        Ok(result) => match session.expected.take() {
+            Some(expected) => verdict(&expected, &result),
+            None => reason,
+        },
+        Err(reason) => reason,
+    }
+}
+
+/// What a result says of the one that was found before it was made.
+fn verdict(expected: &ResultRecord, result: &ResultRecord) -> Reason {
+    if expected.action != result.action {
+        return Reason::InputsDiffer;
+    }
+    let comparable = |output: &Output| Output { blob_mtime_ns: 0, ..output.clone() };
+    let all =
+        |result: &ResultRecord| result.outputs.iter().map(comparable).collect::<BTreeSet<_>>();
+    let (expected_outputs, outputs) = (all(expected), all(result));
+    let differing = expected_outputs.symmetric_difference(&outputs);
+    let mut names: BTreeSet<String> =
+        differing.map(|output| String::from_utf8_lossy(&output.name).into_owned()).collect();
+    for (name, expected, made) in [
+        ("standard output", &expected.stdout, &result.stdout),
+        ("standard error", &expected.stderr, &result.stderr),
+    ] {
+        if expected != made {
+            names.insert(name.to_owned());
+        }
+    }
+    if names.is_empty() {
+        return Reason::Verifying;
+    }
+    Reason::Different(names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 fn store(
@@ -60,7 +92,7 @@ fn store(
     compiled: &Compiled,
     seen: Seen,
     started_ns: i64,
-) -> Result<(), Reason> {
+) -> Result<ResultRecord, Reason> {
     let failed = |error: &dyn std::fmt::Display| Reason::StoreFailed(error.to_string());
     let base = &session.tree.base;
     let role = |path: &Path| session.tree.role_of(path, &seen.outputs);
@@ -106,7 +138,7 @@ fn store(
     publish_manifest(&session.store, session.unit, &manifest).map_err(|error| failed(&error))?;
     session.account.stored(&result, ingested.known, explanation);
     hold_cap(session, ingested.size_bytes, &action);
-    Ok(())
+    Ok(result)
 }
 
 /// Has the store brought within its cap by a process of its own, if it is time to look.

@@ -98,6 +98,7 @@ fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> 
         roots,
         components,
         unit,
+        expected: None,
         account,
     };
     Ok(Run { toolchain, session, out_dir })
@@ -210,7 +211,13 @@ impl Run {
         inputs.sort();
         inputs.dedup();
         let outputs = everything_below(&self.out_dir)?;
-        Ok(Seen { inputs, outputs, absent: found.absent, hides_text: false })
+        Ok(Seen {
+            inputs,
+            outputs,
+            absent: found.absent,
+            incremental: found.incremental,
+            hides_text: false,
+        })
     }
 
     /// What the script itself declares: `rerun-if-changed` and `rerun-if-env-changed`.

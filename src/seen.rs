@@ -27,6 +27,8 @@ pub struct Seen {
     pub outputs: Vec<PathBuf>,
     /// Those of the inputs that were looked for and found to be absent.
     pub absent: BTreeSet<Input>,
+    /// The compiler's incremental data of this unit.
+    pub incremental: BTreeSet<PathBuf>,
     /// Whether an output may contain text in a form that a scan of its bytes does not find.
     pub hides_text: bool,
 }
@@ -45,6 +47,7 @@ pub fn of_compilation(
     let mut inputs = session.certain.clone();
     inputs.extend(named(&dep_info, &session.roots));
     let mut absent = BTreeSet::new();
+    let mut incremental = BTreeSet::new();
     match whole(observation) {
         Ok(mut observation) => {
             let given = [Some(&session.tree.base), invocation.incremental.as_ref()];
@@ -64,6 +67,7 @@ pub fn of_compilation(
                 session.roots.resolve(&input.name)
             });
             absent = found.absent;
+            incremental = found.incremental;
             outputs.extend(
                 found.outputs.into_iter().filter(|path| path.starts_with(&session.tree.base)),
             );
@@ -80,7 +84,7 @@ pub fn of_compilation(
         outputs.insert(launcher.real());
     }
     let outputs = outputs.into_iter().collect();
-    Ok(Seen { inputs, outputs, absent, hides_text: !invocation.scannable() })
+    Ok(Seen { inputs, outputs, absent, incremental, hides_text: !invocation.scannable() })
 }
 
 /// Fails if a file was made that restoring the outputs would not bring back. Execution counts of

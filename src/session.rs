@@ -43,6 +43,8 @@ pub struct Session {
     pub certain: Vec<Input>,
     /// What stays the same when the sources, flags or dependencies of this crate change.
     pub name: Digest,
+    /// The result of a hit that is to be verified by doing the action all the same.
+    pub expected: Option<ResultRecord>,
     pub account: Account,
 }
 
@@ -127,6 +129,10 @@ impl Session {
         drop(inputs);
         self.account.looked_up();
         for result in found {
+            if self.config.verify_compiles.applies(&result.action.0) {
+                self.expected = Some(result);
+                return Lookup::Nothing(Reason::Verifying);
+            }
             match self.put_in_place(&result) {
                 Some(()) => return Lookup::Hit,
                 None => reason = Reason::BlobUnusable,

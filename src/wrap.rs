@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, exit};
 
 use store_format::Root;
@@ -227,6 +227,7 @@ impl Compilation {
             },
             certain: seen::certain(&invocation, &roots),
             name: explain::compilation_name(&invocation),
+            expected: None,
             config,
             store,
             working_directory,
@@ -272,7 +273,11 @@ impl Compilation {
             self.session.account.compiled(&compiled);
             let seen = publish::worth_keeping(&compiled)
                 .and_then(|()| seen::of_compilation(self, observation));
+            let incremental = seen.as_ref().ok().map(|seen| seen.incremental.clone());
             let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
+            if self.session.config.clean_incremental && reason.stored() {
+                incremental.unwrap_or_default().iter().for_each(remove_incremental);
+            }
             self.session.account.missed(&self.session.store, &reason);
         }));
         if stored.is_err() {
@@ -321,6 +326,14 @@ impl Compilation {
                 drop(fs::remove(&path));
             }
         }
+    }
+}
+
+/// Removes what the compiler would need to compile a unit incrementally the next time. What stays
+/// is only not saved.
+fn remove_incremental(directory: &PathBuf) {
+    if let Err(error) = fs::remove_tree(directory) {
+        crate::log::debug!("{error}");
     }
 }
 

@@ -172,6 +172,13 @@ impl<'a> Ground<'a> {
         !is_incremental && !is_state_of_the_machine(path) && (is_own || !in_temporary)
     }
 
+    /// The directory of incremental data that a path lies in: the compiler makes one for each unit.
+    pub(super) fn incremental_unit(&self, path: &Path) -> Option<PathBuf> {
+        let all = self.incremental.as_ref()?;
+        let unit = path.strip_prefix(all).ok()?.components().next()?;
+        Some(all.join(unit))
+    }
+
     /// Directories that exist because the call names them, and those above.
     pub(super) fn named_directories(&self) -> impl Iterator<Item = &Path> {
         let directories = [self.sysroot, self.working_directory, self.cache_directory];

@@ -41,6 +41,8 @@ pub struct Found {
     pub inputs: Vec<Input>,
     /// Files and links that were made and are there, without temporary and incremental ones.
     pub outputs: Vec<PathBuf>,
+    /// The compiler's incremental data of this unit.
+    pub incremental: BTreeSet<PathBuf>,
     /// Those of the inputs that were looked for and found to be absent.
     pub absent: BTreeSet<Input>,
 }
@@ -83,7 +85,13 @@ fn collect(
         name: roots.relativize(path.as_os_str().as_bytes()),
     });
     let absent = absent.collect();
-    Ok(Found { outputs: outputs.cloned().collect(), inputs: sorter.inputs(roots), absent })
+    let incremental = observation.remaining.iter().filter_map(|path| ground.incremental_unit(path));
+    Ok(Found {
+        outputs: outputs.cloned().collect(),
+        incremental: incremental.collect(),
+        inputs: sorter.inputs(roots),
+        absent,
+    })
 }
 
 /// The accesses with each path that leads through a symbolic link of the observed processes' own

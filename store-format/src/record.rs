@@ -71,7 +71,7 @@ pub struct Manifest {
 }
 
 /// How an output reaches a target directory (see DESIGN, "Restoring").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum OutputRole {
     /// May share its inode with the store and with other target directories.
@@ -83,7 +83,7 @@ pub enum OutputRole {
 }
 
 /// What kind of node an output is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum NodeKind {
     File = 1,
@@ -93,7 +93,7 @@ pub enum NodeKind {
 }
 
 /// One file (or directory, or symbolic link) that an action made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Output {
     /// Relative to the action's output directory; normal components only. One component for
     /// compilations.

@@ -11,4 +11,5 @@ mod freshness;
 mod hidden_inputs;
 mod kinds;
 mod never_in_the_way;
+mod settings;
 mod streaming;
