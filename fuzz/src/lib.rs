@@ -4,6 +4,7 @@
 //! are committed are small; `cargo test` here runs each of their files once.
 
 pub mod events;
+pub mod messages;
 pub mod table;
 pub mod text;
 pub mod values;

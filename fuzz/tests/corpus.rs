@@ -28,6 +28,11 @@ fn events_of_the_corpus_pass() {
 }
 
 #[test]
+fn messages_of_the_corpus_pass() {
+    each("messages", kache_fuzz::messages::run);
+}
+
+#[test]
 fn tables_of_the_corpus_pass() {
     each("table", kache_fuzz::table::run);
 }

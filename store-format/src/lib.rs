@@ -13,6 +13,7 @@ pub mod frame;
 pub mod header;
 pub mod manifest;
 pub mod memo;
+pub mod message;
 pub mod result;
 pub mod slot;
 pub mod snapshot;

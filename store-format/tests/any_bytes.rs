@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use store_format::frame::{FRAME_HEAD_WORDS, FrameHead};
 use store_format::header::{HEADER_FIXED_WORDS, IndexHeader, MemoHeader};
 use store_format::memo::MemoEntry;
+use store_format::message::{Answer, MESSAGE_HEAD_BYTES, Request, payload_bytes};
 use store_format::snapshot::Snapshot;
 use store_format::wire::{Reader, Writer};
 use store_format::{
@@ -55,6 +56,12 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(value) = Snapshot::decode(bytes) {
         assert_eq!(value.encode(), bytes);
     }
+    if let Ok(value) = Request::decode(bytes) {
+        assert_eq!(value.encode()[MESSAGE_HEAD_BYTES..], *bytes);
+    }
+    if let Ok(value) = Answer::decode(bytes) {
+        assert_eq!(Answer::decode(&value.encode()[MESSAGE_HEAD_BYTES..]), Ok(value));
+    }
     let mut events = Events::new(bytes);
     let lengths: usize = events.by_ref().map(|event| event.encode_frame().len()).sum();
     assert_eq!(lengths + events.skipped_bytes(), events.position());
@@ -94,6 +101,16 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         decode_all(&edited(golden(name), &edits));
+        for messages in ["requests", "answers"] {
+            let mut bytes = &edited(golden(messages), &edits)[..];
+            while let Some((head, rest)) = bytes.split_first_chunk::<MESSAGE_HEAD_BYTES>()
+                && let Ok(length) = payload_bytes(head)
+                && let Some((payload, after)) = rest.split_at_checked(length)
+            {
+                decode_all(payload);
+                bytes = after;
+            }
+        }
         let payload = golden("event").split_off(16);
         let frame = sealed(edited(payload, &edits));
         if let Ok(event) = Event::decode_frame(&mut Reader::new(&frame)) {

@@ -7,6 +7,7 @@ use std::path::Path;
 use store_format::frame::FrameHead;
 use store_format::header::{IndexHeader, MemoHeader};
 use store_format::memo::{IdentityHash, MemoEntry};
+use store_format::message::{Answer, BuildOf, MESSAGE_HEAD_BYTES, Request, Status, payload_bytes};
 use store_format::slot::{ClaimWord, KeyHash, Slot};
 use store_format::snapshot::{Snapshot, SnapshotPart};
 use store_format::wire::Reader;
@@ -170,6 +171,77 @@ fn an_event_is_written_and_read_as_ever() {
     };
     check("event", &event, &event.encode_frame(), |bytes| {
         Event::decode_frame(&mut Reader::new(bytes))
+    });
+}
+
+/// The payloads of messages that follow each other.
+fn payloads(mut bytes: &[u8]) -> Result<Vec<&[u8]>, FormatError> {
+    let mut payloads = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<MESSAGE_HEAD_BYTES>() {
+        let (payload, after) = rest.split_at(payload_bytes(head)?);
+        payloads.push(payload);
+        bytes = after;
+    }
+    Ok(payloads)
+}
+
+#[test]
+fn requests_are_written_and_read_as_ever() {
+    let build = BuildOf {
+        configuration: digest(1),
+        toolchain: digest(2),
+        cargo_pid: 4711,
+        directory: b"/work/a".into(),
+        command_line: b"cargo\0build\0--release\0".into(),
+    };
+    let requests = vec![
+        Request::Build(build),
+        Request::Manifests(UnitKey(digest(3))),
+        Request::Result(ActionKey(digest(4))),
+        Request::Uploads,
+        Request::Status,
+        Request::Stop,
+    ];
+    let written: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
+    check("requests", &requests, &written, |bytes| {
+        payloads(bytes)?.into_iter().map(Request::decode).collect()
+    });
+}
+
+#[test]
+fn answers_are_written_and_read_as_ever() {
+    let mut list = ManifestList::default();
+    list.promote(manifest());
+    let status = Status {
+        version: "1.2.3".into(),
+        remote: "s3://bucket/prefix".into(),
+        last_error: "é".into(),
+        pid: 1,
+        started_ms: 2,
+        builds: 3,
+        downloads_active: 4,
+        uploads_active: 5,
+        uploads_queued: 6,
+        downloads: 7,
+        downloaded_bytes: 8,
+        prefetched: 9,
+        uploads: 10,
+        uploaded_bytes: 11,
+        requests: 12,
+        failures: 13,
+        resting: true,
+    };
+    let answers = vec![
+        Answer::Manifests(list),
+        Answer::Absent,
+        Answer::Unavailable,
+        Answer::Stored,
+        Answer::Status(Box::new(status)),
+        Answer::Stopped { uploads_left: 1000 },
+    ];
+    let written: Vec<u8> = answers.iter().flat_map(Answer::encode).collect();
+    check("answers", &answers, &written, |bytes| {
+        payloads(bytes)?.into_iter().map(Answer::decode).collect()
     });
 }
 

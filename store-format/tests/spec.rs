@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use store_format::{frame, header, manifest, memo, result, slot, snapshot, toolchain};
+use store_format::{frame, header, manifest, memo, message, result, slot, snapshot, toolchain};
 
 const SPEC: &str = include_str!("../SPEC.md");
 
@@ -46,6 +46,10 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
         toolchain::{ TOOLCHAIN_VERSION, TOOLCHAIN_FILES_MAX, TOOLCHAIN_PATH_BYTES_MAX },
         snapshot::{ SNAPSHOT_VERSION, SNAPSHOT_PARTS_MAX, SNAPSHOT_TEXT_BYTES_MAX },
         memo::{ MEMO_SETS, MEMO_WAYS, MEMO_ENTRY_WORDS, MEMO_SEQUENCE_WORD },
+        message::{
+            MESSAGE_VERSION, MESSAGE_HEAD_BYTES, REQUEST_BYTES_MAX, MESSAGE_BYTES_MAX,
+            DIRECTORY_BYTES_MAX, COMMAND_LINE_BYTES_MAX, STATUS_TEXT_BYTES_MAX,
+        },
         event::{
             EVENT_VERSION, EVENT_HEAD_BYTES, EVENT_PAYLOAD_BYTES_MAX, EVENT_TEXT_BYTES_MAX,
             EVENT_LINES_MAX,
