@@ -36,8 +36,13 @@ impl Account {
 
     /// Notes which crate this is about.
     pub fn describe(&mut self, invocation: &Invocation) {
-        self.event.crate_name.clone_from(&invocation.crate_name);
-        kind_of(invocation).clone_into(&mut self.event.kind);
+        let kind = kind_of(invocation);
+        self.event.crate_name = match kind {
+            // All of them are called alike.
+            "build-script" => package_as_crate().unwrap_or_else(|| invocation.crate_name.clone()),
+            _ => invocation.crate_name.clone(),
+        };
+        kind.clone_into(&mut self.event.kind);
         self.event.crate_version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
         if let Some(target) = &invocation.target {
             self.event.target = target.to_string_lossy().into_owned();
@@ -47,7 +52,7 @@ impl Account {
     /// Notes that this is a build script's run.
     pub fn describe_script(&mut self) {
         let variable = |name| std::env::var(name).unwrap_or_default();
-        self.event.crate_name = variable("CARGO_PKG_NAME");
+        self.event.crate_name = package_as_crate().unwrap_or_default();
         self.event.crate_version = variable("CARGO_PKG_VERSION");
         self.event.target = variable("TARGET");
         self.event.profile = variable("PROFILE");
@@ -130,6 +135,11 @@ impl Account {
         self.part = now;
         micros(elapsed)
     }
+}
+
+/// The name of the package that is being built, written as that of a crate.
+fn package_as_crate() -> Option<String> {
+    std::env::var("CARGO_PKG_NAME").ok().map(|name| name.replace('-', "_"))
 }
 
 /// What a compilation makes, as events and reports name it.

@@ -65,8 +65,7 @@ fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> 
         return Err(Reason::NotCached("not called by Cargo".into()));
     };
     account.describe_script();
-    let name = account.crate_name().to_owned();
-    if config.bypass_crates.contains(&name) {
+    if config.bypasses(account.crate_name()) {
         account.passed(&config.cache_dir, "bypassed by bypass_crates");
         return Err(Reason::NotCached("bypassed by bypass_crates".into()));
     }

@@ -131,7 +131,7 @@ fn identified(
         Parsed::Pass(reason) => return Err(refuse(&reason)),
     };
     account.describe(&invocation);
-    if let Some(reason) = excluded(config, &invocation) {
+    if let Some(reason) = excluded(config, &invocation, account.crate_name()) {
         return Err(Reason::NotCached(reason));
     }
     if invocation.depends_on_host_cpu() && host_cpu().is_none() {
@@ -149,8 +149,8 @@ fn identified(
 }
 
 /// Why the configuration keeps this compilation out of the cache, if it does.
-fn excluded(config: &Config, invocation: &Invocation) -> Option<String> {
-    if config.bypass_crates.contains(&invocation.crate_name) {
+fn excluded(config: &Config, invocation: &Invocation, name: &str) -> Option<String> {
+    if config.bypasses(name) {
         return Some("bypassed by bypass_crates".into());
     }
     if !config.cache_executables

@@ -131,6 +131,11 @@ impl Config {
         (loaded.config, loaded.warnings)
     }
 
+    /// Whether a crate is never cached. Packages' names are understood as well.
+    pub fn bypasses(&self, crate_name: &str) -> bool {
+        self.bypass_crates.iter().any(|name| name.replace('-', "_") == crate_name)
+    }
+
     /// Whether there is a remote to use.
     pub fn has_remote(&self) -> bool {
         !self.local_only

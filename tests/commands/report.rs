@@ -36,7 +36,7 @@ Builds
  started time hits misses saved workspace
 
 Most expensive misses
- build_script_build build-script 1× [TIME] [SIZE] first build
+ climate build-script 1× [TIME] [SIZE] first build
  climate build-script-run 1× [TIME] [SIZE] first build
  climate lib 1× [TIME] [SIZE] first build
  greenhouse bin 2× [TIME] [SIZE] inputs differ
@@ -44,7 +44,7 @@ Most expensive misses
  plants_derive proc-macro 1× [TIME] [SIZE] first build
 
 Most valuable hits
- build_script_build build-script 1× [TIME] [SIZE]
+ climate build-script 1× [TIME] [SIZE]
  climate build-script-run 1× [TIME] [SIZE]
  climate lib 1× [TIME] [SIZE]
  greenhouse bin 1× [TIME] [SIZE]

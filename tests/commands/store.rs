@@ -92,8 +92,7 @@ fn the_list_names_crates_and_then_the_results_of_one() {
         Space::built().run(&["list"]),
         str![[r#"
 crate results size hits compile time age
-build_script_build 1 [SIZE] 1 [TIME] [AGO]
-climate 2 [SIZE] 2 [TIME] [AGO]
+climate 3 [SIZE] 3 [TIME] [AGO]
 greenhouse 2 [SIZE] 1 [TIME] [AGO]
 plants 1 [SIZE] 1 [TIME] [AGO]
 plants_derive 1 [SIZE] 1 [TIME] [AGO]
@@ -130,7 +129,26 @@ exit status 0
     let by_size = Space::built().json(&["list", "--sort", "size", "--json"]);
     let sizes: Vec<_> =
         by_size.as_array().unwrap().iter().map(|line| line["size"].as_u64().unwrap()).collect();
-    assert!(sizes.len() == 5 && sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+    assert!(sizes.len() == 4 && sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+}
+
+#[test]
+fn a_bypassed_package_is_bypassed_whole_however_it_is_spelt() {
+    let space = Space::new();
+    let [from, to] = [Space::built().path("demo/first"), space.path("project")];
+    assert!(Command::new("cp").arg("-R").args([from, to]).status().unwrap().success());
+    let text = "[cache]\nbypass_crates = [\"climate\", \"plants-derive\"]\n";
+    std::fs::write(space.path("project/.kache.toml"), text).unwrap();
+    let mut build = space.kache(&["cargo", "build", "--offline", "--quiet", "--target-dir=t"]);
+    let build = build.current_dir(space.path("project")).output().unwrap();
+    assert!(build.status.success(), "{build:?}");
+    let stored = space.json(&["list", "--json"]);
+    let stored: Vec<_> =
+        stored.as_array().unwrap().iter().map(|line| &line["crate_name"]).collect();
+    assert_eq!(stored, ["greenhouse", "plants"]);
+    let reasons = space.json(&["stats", "--json"])["passthrough_reasons"].clone();
+    let bypassed = reasons["bypassed by bypass_crates"].as_u64();
+    assert_eq!(bypassed, Some(3), "a build script, a library and a macro: {reasons}");
 }
 
 #[test]
