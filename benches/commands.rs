@@ -75,6 +75,7 @@ fn write_results(cache: &Path) {
         let text = Output { inline: Some(vec![b'd'; 600]), ..output("crate.d", 1) };
         let result = ResultRecord {
             action: ActionKey(digest(number)),
+            unit: UnitKey(digest(number + 1)),
             crate_name: format!("crate_{}", number % 700).into_bytes(),
             outputs: vec![output("libcrate.rlib", 2), output("libcrate.rmeta", 3), text],
             stdout: Vec::new(),

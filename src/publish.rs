@@ -123,6 +123,7 @@ fn store(
 
     let result = ResultRecord {
         action,
+        unit: session.unit,
         crate_name: session.account.crate_name().as_bytes().to_vec(),
         outputs: ingested.outputs,
         stdout,

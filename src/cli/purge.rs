@@ -121,7 +121,7 @@ fn remove_blobs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store_format::{ActionKey, NodeKind, Output, OutputRole};
+    use store_format::{ActionKey, NodeKind, Output, OutputRole, UnitKey};
 
     struct Store {
         directory: tempfile::TempDir,
@@ -155,6 +155,7 @@ mod tests {
             };
             let result = ResultRecord {
                 action: ActionKey(Self::digest(key)),
+                unit: UnitKey(Self::digest(key)),
                 crate_name: crate_name.as_bytes().to_vec(),
                 outputs: blobs.iter().map(output).collect(),
                 stdout: Vec::new(),

@@ -1,6 +1,6 @@
 //! The values that records carry.
 
-use crate::{ActionKey, Digest};
+use crate::{ActionKey, Digest, UnitKey};
 
 /// A directory whose place differs between checkouts and machines. Persisted names below one are
 /// relative to it.
@@ -117,6 +117,8 @@ pub struct Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultRecord {
     pub action: ActionKey,
+    /// Whose manifests lead here: once none of its results is left, they lead nowhere.
+    pub unit: UnitKey,
     pub crate_name: Vec<u8>,
     pub outputs: Vec<Output>,
     /// The streams with roots replaced.

@@ -1,10 +1,10 @@
 //! Results as bytes.
 
 use crate::wire::{Reader, WireError, Writer};
-use crate::{ActionKey, FormatError, NodeKind, Output, OutputRole, ResultRecord};
+use crate::{ActionKey, FormatError, NodeKind, Output, OutputRole, ResultRecord, UnitKey};
 
 /// Version of the encoding of results.
-pub const RESULT_VERSION: u8 = 1;
+pub const RESULT_VERSION: u8 = 2;
 /// Most outputs of one action.
 pub const OUTPUTS_MAX: usize = 65_536;
 /// Most bytes in the name of an output.
@@ -23,6 +23,7 @@ impl ResultRecord {
         let mut writer = Writer::with_capacity(128 + self.outputs.len() * 96 + self.stderr.len());
         writer.u8(RESULT_VERSION);
         writer.digest(&self.action.0);
+        writer.digest(&self.unit.0);
         writer.bytes(&self.crate_name);
         writer.count(self.outputs.len());
         for output in &self.outputs {
@@ -46,6 +47,7 @@ impl ResultRecord {
             return Err(FormatError::Version { found: version.into() });
         }
         let action = ActionKey(reader.digest()?);
+        let unit = UnitKey(reader.digest()?);
         let crate_name = reader.bytes(OUTPUT_NAME_BYTES_MAX)?.to_vec();
         let count = reader.count(OUTPUTS_MAX, OUTPUT_BYTES_MIN)?;
         let mut outputs = Vec::with_capacity(count);
@@ -54,6 +56,7 @@ impl ResultRecord {
         }
         let record = Self {
             action,
+            unit,
             crate_name,
             outputs,
             stdout: reader.bytes(usize::MAX)?.to_vec(),

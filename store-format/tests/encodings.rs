@@ -39,6 +39,7 @@ fn output(name: &str, inline: Option<&str>) -> Output {
 fn result() -> ResultRecord {
     ResultRecord {
         action: ActionKey(Digest([1; 32])),
+        unit: UnitKey(Digest([2; 32])),
         crate_name: b"serde".to_vec(),
         outputs: vec![
             output("libserde-0123456789abcdef.rlib", None),

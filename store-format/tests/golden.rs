@@ -80,6 +80,7 @@ fn result() -> ResultRecord {
     };
     ResultRecord {
         action: ActionKey(digest(2)),
+        unit: UnitKey(digest(3)),
         crate_name: b"serde".to_vec(),
         outputs: vec![
             output("libserde-0123456789abcdef.rlib", NodeKind::File, OutputRole::Shared, None),
