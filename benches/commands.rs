@@ -84,6 +84,7 @@ fn write_results(cache: &Path) {
             cost_us: 900_000,
             boot: [0; 16],
             durable: false,
+            fetched: false,
             created_s: number,
         };
         index.put(Kind::Result, &result.action.0, &result.encode()).expect("room in the index");

@@ -93,7 +93,8 @@ impl Account {
     /// Reports a hit.
     pub fn hit(&mut self, store: &Store, result: &ResultRecord, restored: Restored) {
         self.event.restore_us = self.lap();
-        self.event.outcome = EventOutcome::LocalHit;
+        self.event.outcome =
+            if result.fetched { EventOutcome::PrefetchHit } else { EventOutcome::LocalHit };
         self.event.action = Some(result.action);
         self.event.compile_us = u32::try_from(result.cost_us).unwrap_or(u32::MAX);
         self.event.size_bytes = restored.size_bytes;

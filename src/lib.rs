@@ -40,6 +40,11 @@ pub mod observe;
 pub mod outcome;
 pub mod process;
 pub mod publish;
+#[cfg_attr(
+    not(test),
+    expect(clippy::disallowed_methods, reason = "streams between files and sockets")
+)]
+pub mod remote;
 pub mod replay;
 pub mod roots;
 pub mod script;

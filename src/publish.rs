@@ -132,6 +132,7 @@ fn store(
         cost_us: u64::try_from(compiled.elapsed.as_micros()).unwrap_or(u64::MAX),
         boot: current_boot(),
         durable: false,
+        fetched: false,
         created_s: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
     let index = &session.store.index;
@@ -187,9 +188,9 @@ fn publish_manifest(
     Ok(())
 }
 
-/// Marks a result as verified in this boot, so that it is not verified again.
+/// Marks a result as verified in this boot, so that it is not verified again, and as used.
 pub fn confirm(store: &Store, result: &ResultRecord) {
-    let confirmed = ResultRecord { boot: current_boot(), ..result.clone() };
+    let confirmed = ResultRecord { boot: current_boot(), fetched: false, ..result.clone() };
     if let Err(error) = store.index.put(Kind::Result, &result.action.0, &confirmed.encode()) {
         crate::log::warn!("a verified result stays unconfirmed: {error}");
     }

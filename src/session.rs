@@ -167,7 +167,7 @@ impl Session {
         };
         streams.write();
         self.account.hit(&self.store, result, restored);
-        if from_earlier_boot {
+        if from_earlier_boot || result.fetched {
             publish::confirm(&self.store, result);
         }
         Some(())

@@ -164,6 +164,7 @@ mod tests {
                 cost_us: 1,
                 boot: [0; 16],
                 durable: false,
+                fetched: false,
                 created_s: 1,
             };
             for number in blobs {

@@ -164,13 +164,12 @@ fn hash_and_scan(
 
 /// Makes `path` and the blob one inode that nobody writes to. Returns whether the blob is new.
 fn share(path: &Path, blob: &Path, output: &Output) -> Result<bool, FsError> {
-    let read_only = if output.mode & 0o111 == 0 { 0o444 } else { 0o555 };
     let mtime_ns = shared_mtime_ns(&output.blob);
     if fs::stat(blob).is_ok_and(|stat| stat.mtime_ns == mtime_ns) {
         fs::replace_by_link(blob, path)?;
         return Ok(false);
     }
-    fs::set_mode(path, read_only)?;
+    fs::set_mode(path, shared_mode(output))?;
     fs::set_mtime(path, mtime_ns)?;
     in_its_directory(blob, || fs::link_or_copy_new(path, blob))
 }
@@ -182,6 +181,27 @@ fn lend(path: &Path, blob: &Path) -> Result<bool, FsError> {
         return Ok(false);
     }
     in_its_directory(blob, || fs::clone_or_link_new(path, blob))
+}
+
+/// Makes a file that was shown to hold what its output says the blob, as it would be if the output
+/// had been made here. The file lies in the store and has no other name.
+pub fn adopt(store: &Store, file: &Path, output: &mut Output) -> Result<(), FsError> {
+    let blob = store.blob_path(&output.blob);
+    discard_if_damaged(store, &blob, &output.blob)?;
+    if output.role == OutputRole::Shared {
+        fs::set_mode(file, shared_mode(output))?;
+        fs::set_mtime(file, shared_mtime_ns(&output.blob))?;
+    } else {
+        fs::set_mode(file, output.mode)?;
+    }
+    in_its_directory(&blob, || fs::link_or_copy_new(file, &blob))?;
+    output.blob_mtime_ns = fs::stat(&blob)?.mtime_ns;
+    Ok(())
+}
+
+/// Permission bits of a blob that target directories share.
+fn shared_mode(output: &Output) -> u32 {
+    if output.mode & 0o111 == 0 { 0o444 } else { 0o555 }
 }
 
 /// Unlinks a blob that is there under a name that its content no longer has: a target directory that

@@ -9,17 +9,20 @@ mod error;
 mod event;
 mod record;
 
+pub mod build;
 pub mod frame;
 pub mod header;
 pub mod manifest;
 pub mod memo;
 pub mod message;
+pub mod object;
 pub mod result;
 pub mod slot;
 pub mod snapshot;
 pub mod toolchain;
 pub mod wire;
 
+pub use build::{BuildAction, BuildList};
 pub use checksum::{checksum, checksum_seeded};
 pub use digest::{ActionKey, Digest, UnitKey};
 pub use error::FormatError;
@@ -28,6 +31,7 @@ pub use event::{
     EVENT_VERSION, Event, EventOutcome, Events,
 };
 pub use manifest::ManifestList;
+pub use object::{ObjectHead, ObjectKind, Seal};
 pub use record::{
     Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath,
 };

@@ -187,6 +187,21 @@ impl ManifestList {
         self.manifests.truncate(MANIFESTS_MAX);
     }
 
+    /// Puts the manifests of another list behind these, as far as there is room.
+    pub fn extend(&mut self, other: &Self) {
+        for manifest in &other.manifests {
+            if self.manifests.len() < MANIFESTS_MAX && !self.manifests.contains(manifest) {
+                self.manifests.push(manifest.clone());
+            }
+        }
+    }
+
+    /// Bytes of all names together.
+    pub(crate) fn names_bytes(&self) -> usize {
+        let inputs = self.manifests.iter().flat_map(|manifest| &manifest.inputs);
+        inputs.map(|input| input.name.path.len()).sum()
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.u8(MANIFEST_VERSION);

@@ -1,5 +1,7 @@
 //! The values that records carry.
 
+use std::collections::HashSet;
+
 use crate::{ActionKey, Digest, UnitKey};
 
 /// A directory whose place differs between checkouts and machines. Persisted names below one are
@@ -131,6 +133,18 @@ pub struct ResultRecord {
     /// unless `durable`.
     pub boot: [u8; 16],
     pub durable: bool,
+    /// Whether it came from a remote and was not used yet.
+    pub fetched: bool,
     /// Seconds since 1970.
     pub created_s: u64,
+}
+
+impl ResultRecord {
+    /// The first output of each blob that the result needs: those whose content is not in the
+    /// record itself.
+    pub fn blobs(&self) -> Vec<&Output> {
+        let mut seen = HashSet::new();
+        let stored = |output: &&Output| output.node == NodeKind::File && output.inline.is_none();
+        self.outputs.iter().filter(stored).filter(|output| seen.insert(output.blob)).collect()
+    }
 }

@@ -15,6 +15,7 @@ const ROLE_SHIFT: u32 = 2;
 const ROLE_MASK: u8 = 0x03;
 const INLINE: u8 = 0x10;
 const UNUSED: u8 = 0xe0;
+const FETCHED: u8 = 0x02;
 /// Name length and one byte of name, tag, mode, blob, size, time.
 const OUTPUT_BYTES_MIN: usize = 2 + 1 + 1 + 32 + 1 + 1;
 
@@ -34,7 +35,8 @@ impl ResultRecord {
         writer.u8(self.exit_status);
         writer.varint(self.cost_us);
         writer.raw(&self.boot);
-        writer.u8(self.durable.into());
+        let fetched = if self.fetched { FETCHED } else { 0 };
+        writer.u8(u8::from(self.durable) | fetched);
         writer.varint(self.created_s);
         writer.finish()
     }
@@ -54,17 +56,24 @@ impl ResultRecord {
         for _ in 0..count {
             outputs.push(decode_output(&mut reader)?);
         }
+        let stdout = reader.bytes(usize::MAX)?.to_vec();
+        let stderr = reader.bytes(usize::MAX)?.to_vec();
+        let exit_status = reader.u8()?;
+        let cost_us = reader.varint()?;
+        let boot = reader.array()?;
+        let state = reader.u8()?;
         let record = Self {
             action,
             unit,
             crate_name,
             outputs,
-            stdout: reader.bytes(usize::MAX)?.to_vec(),
-            stderr: reader.bytes(usize::MAX)?.to_vec(),
-            exit_status: reader.u8()?,
-            cost_us: reader.varint()?,
-            boot: reader.array()?,
-            durable: decode_bool(reader.u8()?)?,
+            stdout,
+            stderr,
+            exit_status,
+            cost_us,
+            boot,
+            durable: decode_bool(state & !FETCHED)?,
+            fetched: state & FETCHED != 0,
             created_s: reader.varint()?,
         };
         reader.end()?;

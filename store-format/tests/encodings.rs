@@ -51,6 +51,7 @@ fn result() -> ResultRecord {
         cost_us: 1_234_567,
         boot: [3; 16],
         durable: true,
+        fetched: false,
         created_s: 1_800_000_000,
     }
 }

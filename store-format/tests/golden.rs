@@ -8,13 +8,14 @@ use store_format::frame::FrameHead;
 use store_format::header::{IndexHeader, MemoHeader};
 use store_format::memo::{IdentityHash, MemoEntry};
 use store_format::message::{Answer, BuildOf, MESSAGE_HEAD_BYTES, Request, Status, payload_bytes};
+use store_format::object::OBJECT_HEAD_BYTES;
 use store_format::slot::{ClaimWord, KeyHash, Slot};
 use store_format::snapshot::{Snapshot, SnapshotPart};
 use store_format::wire::Reader;
 use store_format::{
-    ActionKey, Digest, Event, EventOutcome, FormatError, Input, InputKind, Kind, Manifest,
-    ManifestList, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath, ToolchainFile,
-    ToolchainRecord, UnitKey, slot::ProcessId,
+    ActionKey, BuildAction, BuildList, Digest, Event, EventOutcome, FormatError, Input, InputKind,
+    Kind, Manifest, ManifestList, NodeKind, ObjectHead, ObjectKind, Output, OutputRole,
+    ResultRecord, Root, RootedPath, Seal, ToolchainFile, ToolchainRecord, UnitKey, slot::ProcessId,
 };
 
 fn check<T: PartialEq + Debug>(
@@ -95,6 +96,7 @@ fn result() -> ResultRecord {
         cost_us: 1_234_567,
         boot: std::array::from_fn(|place| u8::try_from(place).expect("below 16")),
         durable: true,
+        fetched: false,
         created_s: 1_800_000_000,
     }
 }
@@ -115,6 +117,47 @@ fn a_list_of_manifests_is_written_and_read_as_ever() {
 #[test]
 fn a_result_is_written_and_read_as_ever() {
     check("result", &result(), &result().encode(), ResultRecord::decode);
+}
+
+#[test]
+fn a_result_from_a_remote_is_written_and_read_as_ever() {
+    let result = ResultRecord { durable: false, fetched: true, outputs: Vec::new(), ..result() };
+    check("result-fetched", &result, &result.encode(), ResultRecord::decode);
+}
+
+#[test]
+fn the_list_of_a_build_is_written_and_read_as_ever() {
+    let mut manifests = ManifestList::default();
+    manifests.promote(manifest());
+    let action = |number, manifests, size_bytes| BuildAction {
+        unit: UnitKey(digest(number)),
+        action: ActionKey(digest(number + 1)),
+        manifests,
+        size_bytes,
+        cost_us: 1_500_000,
+    };
+    let actions = vec![action(11, manifests, 1 << 40), action(13, ManifestList::default(), 0)];
+    let list = BuildList { actions };
+    check("build", &list, &list.encode(), BuildList::decode);
+}
+
+#[test]
+fn heads_of_objects_are_written_and_read_as_ever() {
+    let head = |seal| ObjectHead {
+        kind: ObjectKind::Result,
+        key: digest(15),
+        payload_bytes: 0x0123_4567,
+        seal,
+    };
+    let read = |bytes: &[u8]| {
+        let bytes: &[u8; OBJECT_HEAD_BYTES] = bytes.try_into().expect("a head");
+        ObjectHead::decode(bytes)
+    };
+    for (name, seal) in
+        [("object", Seal::Plain(digest(16))), ("object-signed", Seal::Signed(digest(17)))]
+    {
+        check(name, &head(seal), &head(seal).encode(), read);
+    }
 }
 
 #[test]

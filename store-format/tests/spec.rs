@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use store_format::{frame, header, manifest, memo, message, result, slot, snapshot, toolchain};
+use store_format::{
+    build, frame, header, manifest, memo, message, object, result, slot, snapshot, toolchain,
+};
 
 const SPEC: &str = include_str!("../SPEC.md");
 
@@ -50,6 +52,11 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
             MESSAGE_VERSION, MESSAGE_HEAD_BYTES, REQUEST_BYTES_MAX, MESSAGE_BYTES_MAX,
             DIRECTORY_BYTES_MAX, COMMAND_LINE_BYTES_MAX, STATUS_TEXT_BYTES_MAX,
         },
+        object::{
+            OBJECT_VERSION, OBJECT_HEAD_BYTES, OBJECT_PAYLOAD_BYTES_MAX, BUILD_BYTES_MAX,
+            WINDOW_LOG_MAX,
+        },
+        build::{ BUILD_VERSION, BUILD_ACTIONS_MAX },
         event::{
             EVENT_VERSION, EVENT_HEAD_BYTES, EVENT_PAYLOAD_BYTES_MAX, EVENT_TEXT_BYTES_MAX,
             EVENT_LINES_MAX,
@@ -76,6 +83,14 @@ fn the_words_of_the_header_are_where_the_specification_says() {
 #[test]
 fn the_kinds_of_the_specification_are_those_of_the_code() {
     for kind in slot::Kind::ALL {
+        let row = format!("| {} {} |", kind as u8, format!("{kind:?}").to_lowercase());
+        assert!(SPEC.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_kinds_of_objects_of_the_specification_are_those_of_the_code() {
+    for kind in object::ObjectKind::ALL {
         let row = format!("| {} {} |", kind as u8, format!("{kind:?}").to_lowercase());
         assert!(SPEC.contains(&row), "{row}");
     }

@@ -1,0 +1,3 @@
+//! Results travel between two machines, and nothing that is not theirs gets into a store.
+
+mod objects;
