@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, exit};
 
 use store_format::Root;
@@ -276,7 +276,9 @@ impl Compilation {
             let incremental = seen.as_ref().ok().map(|seen| seen.incremental.clone());
             let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
             if self.session.config.clean_incremental && reason.stored() {
-                incremental.unwrap_or_default().iter().for_each(remove_incremental);
+                for directory in incremental.unwrap_or_default() {
+                    remove_incremental(&directory);
+                }
             }
             self.session.account.missed(&self.session.store, &reason);
         }));
@@ -331,7 +333,7 @@ impl Compilation {
 
 /// Removes what the compiler would need to compile a unit incrementally the next time. What stays
 /// is only not saved.
-fn remove_incremental(directory: &PathBuf) {
+fn remove_incremental(directory: &Path) {
     if let Err(error) = fs::remove_tree(directory) {
         crate::log::debug!("{error}");
     }
