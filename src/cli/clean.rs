@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache clean --dry-run ~/projects")]
 pub(super) struct Options {
     /// Where to search.
     #[arg(value_name = "DIR", default_value = ".")]

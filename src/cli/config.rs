@@ -1,8 +1,13 @@
-//! `kache config`: the configuration for scripts.
+//! `kache config`: the configuration, in an editor and for scripts.
+
+mod editor;
+mod model;
+mod view;
 
 use super::output::{Console, Style, Table};
-use super::{EXIT_FINDINGS, UsageError, configuration, toml_file};
-use crate::config::{Field, Origin, Raw, SETTINGS, Setting, nearest, user_file};
+use super::toml_file::TomlFile;
+use super::{EXIT_FINDINGS, UsageError, configuration};
+use crate::config::{Config, Field, Origin, Raw, SETTINGS, Setting, nearest, user_file};
 use crate::env;
 use anyhow::{Context, Result};
 use std::io::Write;
@@ -10,14 +15,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use toml_edit::{Array, Value};
 
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without a command: an editor in the terminal.\nExample: kache config set local_max_size 20GiB"
+)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+enum Command {
     /// Print the value of a key; exit status 1 if it has none.
+    #[command(after_help = "Example: kache config get local_store")]
     Get { key: String },
     /// Set a key in the configuration file.
     #[command(
         after_help = "The file in effect is changed: KACHE_CONFIG, the nearest .kache.toml, \
-        or the user's configuration, which is created if need be."
+        or the user's configuration, which is created if need be.\n\
+        Example: kache config set exclude 'generated/**, vendor/big/**'"
     )]
     Set {
         key: String,
@@ -25,17 +41,19 @@ pub(super) enum Command {
         value: String,
     },
     /// Print every key, its value and where that comes from.
+    #[command(after_help = "Example: kache config list --json")]
     List {
         #[arg(long)]
         json: bool,
     },
 }
 
-pub(super) fn run(command: Command, console: &Console) -> Result<ExitCode> {
-    match command {
-        Command::Get { key } => get(&key, console),
-        Command::Set { key, value } => set(&key, &value, console),
-        Command::List { json } => list(json, console),
+pub(super) fn run(options: Options, console: &Console) -> Result<ExitCode> {
+    match options.command {
+        None => editor::run(console),
+        Some(Command::Get { key }) => get(&key, console),
+        Some(Command::Set { key, value }) => set(&key, &value, console),
+        Some(Command::List { json }) => list(json, console),
     }
 }
 
@@ -97,19 +115,16 @@ fn set(key: &str, text: &str, console: &Console) -> Result<ExitCode> {
             .into());
     };
     let mut text = text.to_owned();
-    if setting.field.is_path() {
+    if setting.field.is_path() && !text.starts_with("~/") {
         text = std::path::absolute(&text)?.to_string_lossy().into_owned();
     }
-    // The value is checked the way that the loader will check it.
-    let mut checked = crate::config::Config::default();
-    setting
-        .set(&mut checked, &Raw::Text(text.clone()), true)
+    let value = parsed(setting, &text)
         .map_err(|expected| UsageError::new(format!("`{key}` is `{text}`, expected {expected}")))?;
     let path = target_file()?;
-    let mut tables = vec!["cache"];
-    tables.extend(key.rsplit_once('.').map(|(table, _)| table));
-    let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
-    toml_file::set(&path, &tables, name, toml_value(setting, &text, &mut checked))?;
+    let mut file = TomlFile::open(&path)?;
+    let (tables, name) = place(key);
+    file.set(&tables, name, value)?;
+    file.save()?;
     console.note(&format!("{key} is set in {}", path.display()));
     if let Some(variable) = setting.variable.filter(|name| env::value(name).is_some()) {
         console.warning(&format!("{variable} is set and overrides the file"));
@@ -140,14 +155,30 @@ fn target_file() -> Result<PathBuf> {
     })
 }
 
-fn toml_value(setting: &Setting, text: &str, checked: &mut crate::config::Config) -> Value {
-    match setting.field {
-        Field::Flag(at) => Value::from(*at(checked)),
-        Field::Integer { at, .. } => match i64::try_from(*at(checked)) {
+/// The tables that lead to a key in the file, and its name in the last of them.
+fn place(key: &'static str) -> (Vec<&'static str>, &'static str) {
+    match key.rsplit_once('.') {
+        Some((table, name)) => (vec!["cache", table], name),
+        None => (vec!["cache"], key),
+    }
+}
+
+/// What stands in the file for a value that was typed; an error says what is accepted. The value is
+/// checked the way that the loader will check it.
+fn parsed(setting: &Setting, text: &str) -> Result<Value, String> {
+    let mut config = Config::default();
+    let raw = match text.strip_prefix("~/") {
+        Some(rest) if setting.field.is_path() => Raw::Text(format!("/{rest}")),
+        _ => Raw::Text(text.to_owned()),
+    };
+    setting.set(&mut config, &raw, true)?;
+    Ok(match setting.field {
+        Field::Flag(at) => Value::from(*at(&mut config)),
+        Field::Integer { at, .. } => match i64::try_from(*at(&mut config)) {
             Ok(number) => Value::from(number),
             Err(_) => Value::from(text),
         },
-        Field::List(at) => Value::Array(at(checked).iter().collect::<Array>()),
+        Field::List(at) => Value::Array(at(&mut config).iter().collect::<Array>()),
         _ => Value::from(text),
-    }
+    })
 }

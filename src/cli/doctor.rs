@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[command(after_help = "Example: kache doctor --verify")]
 pub(super) struct Options {
     /// Correct what can be corrected: set the wrapper, remove damaged files that were set aside.
     #[arg(long)]

@@ -2,7 +2,8 @@
 
 use super::cargo::{Wrapper, cargo_home, configured_wrapper, is_kache};
 use super::output::Console;
-use super::{EXIT_FINDINGS, UsageError, toml_file};
+use super::toml_file::TomlFile;
+use super::{EXIT_FINDINGS, UsageError};
 use crate::env;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -10,7 +11,14 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+const TABLES: [&str; 1] = ["build"];
+const KEY: &str = "rustc-wrapper";
+/// What stands, in a comment, in front of the wrapper that was there before.
+const REPLACED: &str = " # kache init replaced ";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache init --check")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Options {
     /// Do not ask.
     #[arg(short, long)]
@@ -18,6 +26,9 @@ pub(super) struct Options {
     /// Only show what would be done; exit status 1 if something would.
     #[arg(long)]
     check: bool,
+    /// Take back what was set, and put another wrapper back that was replaced.
+    #[arg(long)]
+    undo: bool,
     /// Nothing is installed as a service; scripts may still say so.
     #[arg(long, hide = true)]
     no_service: bool,
@@ -25,6 +36,9 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let plan = Plan::make()?;
+    if options.undo {
+        return undo(&plan, options, console);
+    }
     let mut out = console.data();
     let Some(change) = plan.change() else {
         writeln!(out, "Cargo uses kache already: {}", plan.current_text())?;
@@ -47,8 +61,62 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     writeln!(out, "Done: every `cargo build` uses the cache now.")?;
+    writeln!(
+        out,
+        "Next: build a project, then `kache stats`. `kache init --undo` takes this back."
+    )?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn undo(plan: &Plan, options: &Options, console: &Console) -> Result<ExitCode> {
+    let mut out = console.data();
+    let mut file = TomlFile::open(&plan.file)?;
+    let ours = file.get(&TABLES, KEY).and_then(toml_edit::Value::as_str);
+    if !ours.is_some_and(|command| is_kache(Path::new(command), &plan.own)) {
+        writeln!(out, "Nothing to undo: {} does not name kache.", plan.file.display())?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let before = replaced_by_init(&file);
+    let place = plan.file.display();
+    match &before {
+        Some((before, _)) => writeln!(out, "In {place}, [build]:\n  {KEY} = \"{before}\" again")?,
+        None => writeln!(out, "From {place}, [build]:\n  {KEY} is removed")?,
+    }
+    out.flush()?;
+    if options.check {
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    if !options.yes && !confirmed("Change it? [Y/n] ", true, "`kache init --undo -y`")? {
+        console.note("nothing was changed");
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    match before {
+        Some((before, comment)) => {
+            file.set(&TABLES, KEY, before.as_str().into())?;
+            file.set_comment(&TABLES, KEY, comment);
+        }
+        None => file.remove(&TABLES, KEY),
+    }
+    if file.text().trim().is_empty() {
+        std::fs::remove_file(file.path()).with_context(|| format!("remove {place}"))?;
+    } else {
+        file.save()?;
+    }
+    if let Some(other) = configured_wrapper().filter(|other| is_kache(&other.command, &plan.own)) {
+        console.warning(&format!("{} still sets it", other.origin));
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
+    writeln!(out, "Done: builds no longer use the cache. `kache purge` empties the store.")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The wrapper that was in the file before [`Plan::apply`], and the comment behind it.
+fn replaced_by_init(file: &TomlFile) -> Option<(String, String)> {
+    let (comment, before) = file.comment(&TABLES, KEY)?.split_once(REPLACED)?;
+    Some((before.trim_end().to_owned(), comment.to_owned()))
 }
 
 /// What Cargo uses, and what it should.
@@ -101,14 +169,23 @@ impl Plan {
         let Some(current) = &self.current else { return };
         let (origin, command) = (&current.origin, current.command.display());
         if Path::new(origin) == self.file {
-            console.warning(&format!("`{command}` is replaced"));
+            console.warning(&format!("`{command}` is replaced: Cargo has one wrapper"));
         } else {
             console.warning(&format!("{origin} sets `{command}`, which is stronger: remove it"));
         }
     }
 
     pub(super) fn apply(&self) -> Result<()> {
-        toml_file::set(&self.file, &["build"], "rustc-wrapper", self.wanted.as_str().into())
+        let mut file = TomlFile::open(&self.file)?;
+        let before = file.get(&TABLES, KEY).and_then(toml_edit::Value::as_str);
+        let before = before.filter(|command| !is_kache(Path::new(command), &self.own));
+        let comment = file.comment(&TABLES, KEY).unwrap_or_default();
+        let comment = before.map(|before| format!("{}{REPLACED}{before}", comment.trim_end()));
+        file.set(&TABLES, KEY, self.wanted.as_str().into())?;
+        if let Some(comment) = comment {
+            file.set_comment(&TABLES, KEY, comment);
+        }
+        file.save()
     }
 }
 

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache list serde --sort age")]
 pub(super) struct Options {
     /// Only this crate, each of its results.
     #[arg(value_name = "CRATE")]

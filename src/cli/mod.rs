@@ -51,6 +51,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run Cargo through the cache, nothing configured.
+    #[command(after_help = "Example: kache cargo build --release")]
     Cargo {
         /// What to pass to Cargo.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
@@ -58,7 +59,8 @@ enum Command {
     },
     /// Build a small sample twice and show what was reused.
     #[command(
-        after_help = "Needs no configuration, daemon or network, and uses a store of its own."
+        after_help = "Needs no configuration, daemon or network, and uses a store of its own.\n\
+        Example: kache demo --keep"
     )]
     Demo(demo::Options),
     /// Make Cargo use the cache for every build.
@@ -82,9 +84,11 @@ enum Command {
     /// Find target directories, and show what each would really free.
     Clean(clean::Options),
     /// Read and change the configuration.
-    #[command(subcommand)]
-    Config(config::Command),
+    Config(config::Options),
     /// Print completions for a shell.
+    #[command(
+        after_help = "Example: kache completions fish > ~/.config/fish/completions/kache.fish"
+    )]
     Completions {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
@@ -166,7 +170,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Monitor(options) => monitor::run(&options, console),
         Command::WhyMiss(options) => why_miss::run(&options, console),
         Command::Clean(options) => clean::run(&options, console),
-        Command::Config(command) => config::run(command, console),
+        Command::Config(options) => config::run(options, console),
         Command::Completions { shell } => completions::run(shell, console),
         Command::Man { directory } => man::run(&directory),
     }

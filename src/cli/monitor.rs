@@ -29,6 +29,7 @@ const STORE_INTERVAL: Duration = Duration::from_secs(5);
 const DEFAULT_HOURS: u64 = 24;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache monitor --since 7d")]
 pub(super) struct Options {
     #[command(flatten)]
     since: Since,

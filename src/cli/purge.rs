@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use store_format::{Digest, Kind, ResultRecord};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache purge --crate-name serde")]
 pub(super) struct Options {
     /// Only the results of this crate.
     #[arg(long, value_name = "NAME")]

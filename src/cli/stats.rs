@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache stats --since 7d")]
 pub(super) struct Options {
     #[command(flatten)]
     since: Since,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use store_format::{Event, EventOutcome};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache why-miss my-crate")]
 pub(super) struct Options {
     #[arg(value_name = "CRATE")]
     crate_name: String,

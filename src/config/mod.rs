@@ -231,13 +231,32 @@ impl Loaded {
 
     /// Reads everything; `variable` is the environment, `directory` where the search starts.
     pub fn read(variable: &dyn Fn(&str) -> Option<OsString>, directory: Option<&Path>) -> Self {
+        let mut warnings = Vec::new();
+        let found = file::find(variable, directory, &mut warnings);
+        Self::resolve(variable, found, warnings)
+    }
+
+    /// The configuration with `text` as the file.
+    pub fn with_file(
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        path: PathBuf,
+        text: String,
+    ) -> Self {
+        Self::resolve(variable, Some(file::Found { path, text }), Vec::new())
+    }
+
+    fn resolve(
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        found: Option<file::Found>,
+        warnings: Vec<ConfigWarning>,
+    ) -> Self {
         let mut loaded = Self {
             config: Config::default(),
-            warnings: Vec::new(),
+            warnings,
             file: None,
             origins: vec![Origin::Default; SETTINGS.len()],
         };
-        if let Some(found) = file::find(variable, directory, &mut loaded.warnings) {
+        if let Some(found) = found {
             file::apply(&found, &mut loaded);
             loaded.file = Some(found.path);
         }

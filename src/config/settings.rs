@@ -120,6 +120,17 @@ impl Field {
         matches!(self, Self::Directory(_) | Self::Path(_))
     }
 
+    /// The values that there are, where they are few.
+    pub fn choices(self) -> &'static [&'static str] {
+        match self {
+            Self::Flag(_) => &["true", "false"],
+            Self::LinkMode(_) => LinkMode::NAMES,
+            Self::Verify(_) => Verify::NAMES,
+            Self::Remote(_) => RemoteKind::NAMES,
+            _ => &[],
+        }
+    }
+
     /// What is accepted, for messages.
     pub fn expected(self) -> String {
         match self {

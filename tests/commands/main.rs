@@ -124,22 +124,41 @@ fn completions_name_every_command() {
     }
 }
 
+/// The commands that the help lists.
+fn commands() -> Vec<String> {
+    let help = Space::new().run(&["--help"]);
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names = commands.lines().filter_map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names.filter(|name| *name != "help").map(str::to_owned).collect();
+    assert!(names.len() > 10, "{names:?}");
+    names
+}
+
+#[test]
+fn each_command_has_an_example_that_it_understands() {
+    let space = Space::new();
+    for name in commands() {
+        let help = space.run(&[&name, "--help"]);
+        let example = help.lines().find_map(|line| line.strip_prefix("Example: kache "));
+        let example = example.unwrap_or_else(|| panic!("{help}"));
+        let words =
+            example.split(" > ").next().unwrap().split(' ').map(|word| word.trim_matches('\''));
+        // The help of a command that is wrong in any other way is not reached.
+        let arguments: Vec<_> =
+            words.take_while(|word| *word != "build").chain(["--help"]).collect();
+        let shown = space.kache(&arguments).output().unwrap();
+        assert!(shown.status.success(), "{example}: {shown:?}");
+    }
+}
+
 #[test]
 fn the_readme_describes_every_command() {
     let readme = include_str!("../../README.md");
-    let help = Space::new().run(&["--help"]);
-    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let listed: Vec<_> = commands
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .collect();
+    let mut expected = commands();
     let described = readme.lines().filter_map(|line| line.strip_prefix("| `kache "));
     let mut described: Vec<_> =
         described.filter_map(|line| line.split([' ', '`']).next()).collect();
-    let mut expected = listed.clone();
     expected.sort_unstable();
     described.sort_unstable();
-    assert!(expected.len() > 10, "{expected:?}");
     assert_eq!(described, expected);
 }

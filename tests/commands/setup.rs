@@ -50,6 +50,7 @@ exit status 2
 In [ROOT]/cargo/config.toml, [build]:
  rustc-wrapper = "[KACHE]"
 Done: every `cargo build` uses the cache now.
+Next: build a project, then `kache stats`. `kache init --undo` takes this back.
 exit status 0
 
 "#]]
@@ -100,7 +101,8 @@ fn init_makes_the_file_and_replaces_another_wrapper_with_a_warning() {
 In [ROOT]/cargo/config.toml, [build]:
  rustc-wrapper = "[KACHE]"
 Done: every `cargo build` uses the cache now.
-warning: `sccache` is replaced
+Next: build a project, then `kache stats`. `kache init --undo` takes this back.
+warning: `sccache` is replaced: Cargo has one wrapper
 exit status 0
 
 "#]]
@@ -286,4 +288,60 @@ exit status 0
     let shared = Space::built().run(&["clean", "-n", "demo"]);
     let rows: Vec<_> = shared.lines().filter(|line| line.starts_with("[SIZE]")).collect();
     assert_eq!(rows.len(), 3, "two directories, and both together: {shared}");
+}
+
+#[test]
+fn init_can_be_undone_to_the_byte() {
+    let space = Space::new();
+    let file = space.path("cargo/config.toml");
+    std::fs::create_dir(space.path("cargo")).unwrap();
+    for text in ["# mine\n[net]\nretry = 3\n", "[build]\nrustc-wrapper = \"/opt/sccache\" # why\n"]
+    {
+        std::fs::write(&file, text).unwrap();
+        assert!(kache(&space, &["init", "-y"]).status().unwrap().success());
+        assert_ne!(std::fs::read_to_string(&file).unwrap(), text);
+        assert!(kache(&space, &["init", "--undo", "-y"]).status().unwrap().success());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+    assert!(kache(&space, &["init", "-y"]).status().unwrap().success());
+    assert_data_eq!(
+        shown(&space, &["init", "--undo", "--check"]),
+        str![[r#"
+In [ROOT]/cargo/config.toml, [build]:
+ rustc-wrapper = "/opt/sccache" again
+exit status 1
+
+"#]]
+    );
+    assert_data_eq!(
+        shown(&space, &["init", "--undo", "-y"]),
+        str![[r#"
+In [ROOT]/cargo/config.toml, [build]:
+ rustc-wrapper = "/opt/sccache" again
+Done: builds no longer use the cache. `kache purge` empties the store.
+exit status 0
+
+"#]]
+    );
+    assert_data_eq!(
+        shown(&space, &["init", "--undo"]),
+        str![[r#"
+Nothing to undo: [ROOT]/cargo/config.toml does not name kache.
+exit status 0
+
+"#]]
+    );
+    std::fs::remove_file(&file).unwrap();
+    assert!(kache(&space, &["init", "-y"]).status().unwrap().success());
+    assert_data_eq!(
+        shown(&space, &["init", "--undo", "-y"]),
+        str![[r#"
+From [ROOT]/cargo/config.toml, [build]:
+ rustc-wrapper is removed
+Done: builds no longer use the cache. `kache purge` empties the store.
+exit status 0
+
+"#]]
+    );
+    assert!(!file.exists(), "init made the file, so undoing it removes it");
 }

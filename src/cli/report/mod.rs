@@ -27,6 +27,7 @@ use std::time::Duration;
 use store_format::{Event, EventOutcome};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kache report --format html --since 24h -o report.html")]
 pub(super) struct Options {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
