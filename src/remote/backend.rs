@@ -5,12 +5,14 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use super::filesystem::Directory;
+use super::s3::{Bucket, Stream};
 use super::{RemoteError, blocking};
 
 /// A kind of remote.
 #[derive(Clone, Debug)]
 pub(super) enum Backend {
     Filesystem(Directory),
+    S3(Bucket),
 }
 
 /// The bytes of an object, as they come.
@@ -21,6 +23,7 @@ pub(super) struct Body {
 
 enum Source {
     File(File),
+    Stream(Stream),
 }
 
 /// The bytes of an object that is to be.
@@ -42,8 +45,9 @@ impl Body {
 
     /// Why reading failed, if the object is not to blame for it.
     pub(super) fn failure(&mut self) -> Option<String> {
-        match &self.source {
+        match &mut self.source {
             Source::File(_) => None,
+            Source::Stream(stream) => stream.failure(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match &mut self.source {
             Source::File(file) => file.read(buffer)?,
+            Source::Stream(stream) => stream.read(buffer)?,
         };
         self.read_bytes += count as u64;
         Ok(count)
@@ -67,6 +72,10 @@ impl Backend {
                 let file = blocking(name, move || directory.get(&object)).await??;
                 Ok(file.map(|file| Body::new(Source::File(file))))
             }
+            Self::S3(bucket) => {
+                let stream = bucket.get(name).await?;
+                Ok(stream.map(|stream| Body::new(Source::Stream(stream))))
+            }
         }
     }
 
@@ -76,6 +85,7 @@ impl Backend {
                 let (directory, object) = (directory.clone(), name.to_owned());
                 blocking(name, move || directory.exists(&object)).await?
             }
+            Self::S3(bucket) => bucket.exists(name).await,
         }
     }
 
@@ -86,6 +96,7 @@ impl Backend {
                 let (directory, object) = (directory.clone(), name.to_owned());
                 blocking(name, move || directory.put(&object, &content)).await?
             }
+            Self::S3(bucket) => bucket.put(name, content).await,
         }
     }
 
@@ -96,6 +107,7 @@ impl Backend {
                 let (directory, objects) = (directory.clone(), prefix.to_owned());
                 blocking(prefix, move || directory.list(&objects)).await?
             }
+            Self::S3(bucket) => bucket.list(prefix).await,
         }
     }
 
@@ -105,6 +117,7 @@ impl Backend {
                 let (directory, object) = (directory.clone(), name.to_owned());
                 blocking(name, move || directory.remove(&object)).await?
             }
+            Self::S3(bucket) => bucket.remove(name).await,
         }
     }
 }

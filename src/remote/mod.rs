@@ -15,6 +15,7 @@ mod error;
 mod filesystem;
 mod object;
 mod result;
+mod s3;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -34,6 +35,7 @@ use error::ReadError;
 pub use error::{Damage, LocalError, RemoteError};
 use filesystem::Directory;
 use object::Sealer;
+use s3::Bucket;
 
 /// Directory of the layout that this program knows.
 const LAYOUT: &str = "v1";
@@ -74,7 +76,6 @@ pub struct Transferred {
 
 impl Remote {
     /// Fails if no remote is configured or the configuration is wrong; makes no request.
-    #[expect(clippy::unused_async, reason = "credentials are looked for")]
     pub async fn open(config: &Config) -> Result<Self, RemoteError> {
         if !config.has_remote() {
             return Err(RemoteError::NotConfigured);
@@ -83,9 +84,13 @@ impl Remote {
             "" => LAYOUT.to_owned(),
             prefix => format!("{prefix}/{LAYOUT}"),
         };
-        let backend = match (config.remote.kind, &config.remote.path) {
-            (RemoteKind::Filesystem, Some(path)) => {
+        let settings = &config.remote;
+        let backend = match (settings.kind, &settings.path, &settings.bucket) {
+            (RemoteKind::Filesystem, Some(path), _) => {
                 Backend::Filesystem(Directory { root: path.join(prefix) })
+            }
+            (RemoteKind::S3, _, Some(bucket)) => {
+                Backend::S3(Bucket::open(settings, bucket, &prefix).await)
             }
             _ => return Err(RemoteError::NotConfigured),
         };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kache::config::{Config, RemoteKind};
@@ -16,11 +16,11 @@ use store_format::{
 };
 
 /// Two machines and what they share.
-struct Pair {
+pub(crate) struct Pair {
     space: tempfile::TempDir,
     here: Arc<Store>,
     there: Arc<Store>,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 const UNIT: UnitKey = UnitKey(Digest([1; 32]));
@@ -30,12 +30,12 @@ fn digest(content: &[u8]) -> Digest {
     Digest(*blake3::hash(content).as_bytes())
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let space = tempfile::tempdir().unwrap();
         let mut config = Config { cache_dir: space.path().join("here"), ..Config::default() };
         config.remote.kind = RemoteKind::Filesystem;
@@ -45,12 +45,16 @@ impl Pair {
         Self { space, here, there, config }
     }
 
-    fn remote(&self) -> Remote {
-        runtime().block_on(Remote::open(&self.config)).unwrap()
+    pub(crate) async fn remote(&self) -> Remote {
+        Remote::open(&self.config).await.unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.space.path().join(name)
     }
 
     /// Puts a result into the first store and uploads it.
-    fn push(&self, contents: &[(&str, OutputRole, u32, &[u8])]) {
+    pub(crate) fn push(&self, contents: &[(&str, OutputRole, u32, &[u8])]) {
         let output = |(name, role, mode, content): &(&str, OutputRole, u32, &[u8])| {
             let blob = digest(content);
             let path = self.here.blob_path(&blob);
@@ -71,11 +75,13 @@ impl Pair {
         self.here.index.put(Kind::Result, &ACTION.0, &record.encode()).unwrap();
         let list = manifests("a").encode();
         self.here.index.put(Kind::Manifests, &UNIT.0, &list).unwrap();
-        runtime().block_on(self.remote().push(&self.here, &UNIT, &ACTION)).unwrap();
+        let push = async { self.remote().await.push(&self.here, &UNIT, &ACTION).await };
+        runtime().block_on(push).unwrap();
     }
 
-    fn pull(&self) -> Result<Option<ResultRecord>, RemoteError> {
-        let pulled = runtime().block_on(self.remote().pull(&self.there, &ACTION));
+    pub(crate) fn pull(&self) -> Result<Option<ResultRecord>, RemoteError> {
+        let pulled =
+            runtime().block_on(async { self.remote().await.pull(&self.there, &ACTION).await });
         let stored = self.there.index.get(Kind::Result, &ACTION.0);
         let stored = stored.map(|record| ResultRecord::decode(&record).unwrap());
         match pulled {
@@ -91,7 +97,11 @@ impl Pair {
     }
 
     fn object(&self) -> PathBuf {
-        self.space.path().join("shared/artifacts/v1/results").join(ACTION.0.to_string())
+        Self::object_below(&self.path("shared"))
+    }
+
+    pub(crate) fn object_below(remote: &Path) -> PathBuf {
+        remote.join("artifacts/v1/results").join(ACTION.0.to_string())
     }
 }
 
@@ -157,10 +167,13 @@ fn manifests_of_two_machines_are_merged() {
     let there = manifests("b");
     pair.there.index.put(Kind::Manifests, &UNIT.0, &there.encode()).unwrap();
     pair.there.index.put(Kind::Result, &ACTION.0, &record().encode()).unwrap();
-    let push = |store| runtime().block_on(pair.remote().push(store, &UNIT, &ACTION)).unwrap();
+    let push = |store| {
+        runtime().block_on(async { pair.remote().await.push(store, &UNIT, &ACTION).await }).unwrap()
+    };
     assert_eq!(push(&pair.there).requests, 3, "the result is known, the manifests are not");
     assert_eq!(push(&pair.there).requests, 2, "both are known");
-    let merged = runtime().block_on(pair.remote().manifests(&UNIT)).unwrap().unwrap();
+    let merged = runtime().block_on(async { pair.remote().await.manifests(&UNIT).await });
+    let merged = merged.unwrap().unwrap();
     let mut expected = there;
     expected.extend(&manifests("a"));
     assert_eq!(merged, expected);
@@ -184,8 +197,8 @@ fn lists_of_builds_are_found_by_what_was_built() {
     let ours = identity(b"lock", b"rustc", None);
     let theirs = identity(b"lock", b"rustc", Some("salt"));
     let (dev, release) = (selection("dev", ""), selection("release", ""));
-    let remote = pair.remote();
     runtime().block_on(async {
+        let remote = pair.remote().await;
         remote.put_build(&ours, &dev, &one).await.unwrap();
         remote.put_build(&ours, &release, &two).await.unwrap();
         assert_eq!(remote.build(&ours, &dev).await.unwrap(), Some(one.clone()));
