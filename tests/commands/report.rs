@@ -161,8 +161,10 @@ fn the_page_stands_alone_and_has_a_bar_for_each_call() {
     assert!(space.kache(&arguments).status().unwrap().success());
     let text = std::fs::read_to_string(page).unwrap();
     assert!(text.starts_with("<!doctype html>") && text.ends_with("</html>\n"));
-    assert_eq!(text.matches("class=\"hit\"").count(), 6);
-    assert_eq!(text.matches("class=\"miss\"").count(), 7);
+    let bars = |class: &str| text.matches(&format!("<rect class=\"{class}")).count();
+    assert_eq!((bars("hit"), bars("miss")), (6, 7));
+    let rows = text.split("<tbody>").nth(1).unwrap().matches("<tr>").count();
+    assert_eq!(rows, text.matches("<rect ").count(), "each call of the timelines is in the table");
     for elsewhere in ["http:", "https:", "src=", "href=", "@import", "url("] {
         assert!(!text.contains(elsewhere), "the page refers to something else: {elsewhere}");
     }

@@ -82,6 +82,25 @@ impl Build {
         self.events.iter().map(|place| &events[*place])
     }
 
+    /// Places in the list of all events, in order: what ended last, before it what had ended last
+    /// when that began, and so on. Which call waited for which is not known; this is the chain that
+    /// the times admit.
+    pub(super) fn critical_path(&self, events: &[Event]) -> Vec<usize> {
+        let calls = |place: &&usize| events[**place].outcome != EventOutcome::Passthrough;
+        let mut by_end: Vec<usize> = self.events.iter().filter(calls).copied().collect();
+        by_end.sort_by_key(|place| (end_ms(&events[*place]), events[*place].elapsed_us));
+        let mut path = Vec::new();
+        let mut began_ms = u64::MAX;
+        for place in by_end.into_iter().rev() {
+            if end_ms(&events[place]) <= began_ms {
+                began_ms = events[place].started_ms;
+                path.push(place);
+            }
+        }
+        path.reverse();
+        path
+    }
+
     /// A lane for each event, so that events at the same time lie in different ones.
     pub(super) fn lanes(&self, events: &[Event]) -> (Vec<usize>, usize) {
         let mut free_from_ms: Vec<u64> = Vec::new();
@@ -158,6 +177,21 @@ mod tests {
         assert_eq!(builds[0].ended_ms, 141 + PAUSE_MS_MAX);
         assert!(builds[1].is_in(Path::new("/w"), &events));
         assert!(!builds[1].is_in(Path::new("/v"), &events));
+    }
+
+    #[test]
+    fn the_critical_path_goes_back_from_the_last_end() {
+        let mut events = vec![
+            event(1, 0, 10, "/w"),
+            event(1, 0, 40, "/w"),
+            event(1, 10, 50, "/w"),
+            event(1, 41, 5, "/w"),
+            event(1, 60, 30, "/w"),
+        ];
+        let path = |events: &[Event]| group(events)[0].critical_path(events);
+        assert_eq!(path(&events), [0, 2, 4]);
+        events[2].outcome = EventOutcome::Passthrough;
+        assert_eq!(path(&events), [1, 3, 4]);
     }
 
     #[test]

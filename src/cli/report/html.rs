@@ -1,4 +1,7 @@
-//! The report as one page that needs nothing else: no script, no font, no other address.
+//! The report as one page that needs nothing else: no font, no other address, and no script but for
+//! a filter, without which everything is shown.
+
+mod calls;
 
 use super::build::{Build, outcome_class, outcome_name};
 use super::{Ranked, Report, joined, time};
@@ -21,7 +24,8 @@ pub(super) fn render(report: &Report) -> String {
     body += &list("Suggestions", report.suggestions.iter().map(|text| escaped(text)));
     body += "<h2>Timeline</h2>\n";
     body += &key();
-    for build in report.builds.iter().rev().take(report.top) {
+    let builds = || report.builds.iter().rev().take(report.top);
+    for build in builds() {
         body += &timeline(build, &report.events);
     }
     if report.builds.is_empty() {
@@ -37,6 +41,7 @@ pub(super) fn render(report: &Report) -> String {
         "Errors",
         errors.map(|event| escaped(&format!("{}: {}", event.crate_name, event.reason))),
     );
+    body += &calls::table(report, builds());
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -52,6 +57,7 @@ fn tiles(report: &Report) -> String {
         ("hit rate", human::share(summary.hits(), summary.lookups())),
         ("hits", of(summary.hits(), summary.lookups())),
         ("time saved", time(summary.saved_us())),
+        ("spent on misses", time(summary.misses_compile_us)),
         ("not cached", human::count(summary.skipped + summary.errors + summary.passthroughs)),
         ("restored", human::size(summary.restored_bytes)),
         ("without a copy", human::share(summary.linked_bytes, summary.restored_bytes)),
@@ -64,7 +70,8 @@ fn tiles(report: &Report) -> String {
 
 fn key() -> String {
     let entry = |class| format!("<span style=\"background:var(--{class})\"></span>{class}");
-    format!("<p class=\"key\">{}</p>\n", CLASSES.map(entry).concat())
+    let keys = CLASSES.map(entry).concat();
+    format!("<p class=\"key\">{keys}<span class=\"chain\"></span>critical path</p>\n")
 }
 
 /// A build: what it was, and a bar for each call of the compiler.
@@ -74,26 +81,52 @@ fn timeline(build: &Build, events: &[Event]) -> String {
     let (lanes, lane_count) = build.lanes(events);
     let height = lane_count * LANE_HEIGHT + 4;
     let mut svg = format!(
-        "<h3>{} <span class=\"faint\">{}</span></h3>\n<p>{}, {} hits, {} misses, {} saved</p>\n\
+        "<h3>{} <span class=\"faint\">{}</span></h3>\n<p>{}, {}, {}, {} saved</p>\n\
          <svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"timeline\">\n",
         escaped(if build.workspace.is_empty() { "build" } else { &build.workspace }),
         times::timestamp(build.started_ms),
         time(duration_ms * 1000),
-        human::count(summary.hits()),
-        human::count(summary.crates() - summary.hits()),
+        human::plural(summary.hits(), "hit", "hits"),
+        human::plural(summary.crates() - summary.hits(), "miss", "misses"),
         time(summary.saved_us()),
     );
-    for (event, lane) in build.of(events).zip(lanes) {
-        svg += &bar(event, build.started_ms, duration_ms, lane);
+    let path = build.critical_path(events);
+    for ((event, lane), place) in build.of(events).zip(lanes).zip(&build.events) {
+        svg += &bar(event, build.started_ms, duration_ms, lane, path.contains(place));
     }
-    svg + "</svg>\n"
+    svg += "</svg>\n";
+    svg + &critical(&path, events)
 }
 
-fn bar(event: &Event, started_ms: u64, duration_ms: u64, lane: usize) -> String {
+/// The calls of the critical path that took longest, in their order.
+fn critical(path: &[usize], events: &[Event]) -> String {
+    const SHOWN_MAX: usize = 6;
+    let total_us = path.iter().map(|place| u64::from(events[*place].elapsed_us)).sum();
+    let mut longest: Vec<usize> = path.to_vec();
+    longest.sort_by_key(|place| std::cmp::Reverse(events[*place].elapsed_us));
+    longest.truncate(SHOWN_MAX);
+    longest.sort_unstable();
+    let name = |place: &usize| {
+        let event = &events[*place];
+        format!("<code>{}</code> {}", escaped(&event.crate_name), time(event.elapsed_us.into()))
+    };
+    let names: Vec<_> = longest.iter().map(name).collect();
+    format!(
+        "<p>Critical path: {} in {}, most of it in {}.</p>\n",
+        time(total_us),
+        human::plural(path.len() as u64, "call", "calls"),
+        names.join(", ")
+    )
+}
+
+fn bar(event: &Event, started_ms: u64, duration_ms: u64, lane: usize, critical: bool) -> String {
     let x = (event.started_ms - started_ms) * WIDTH / duration_ms;
     let width = (u64::from(event.elapsed_us) * WIDTH / duration_ms / 1000).max(1);
     let y = lane * LANE_HEIGHT + 2;
-    let class = outcome_class(event.outcome);
+    let mut class = outcome_class(event.outcome).to_owned();
+    if critical {
+        class += " chain";
+    }
     let name = if event.crate_name.is_empty() { &event.reason } else { &event.crate_name };
     let mut title = format!(
         "{name} {} {}: {}, {}",
@@ -180,7 +213,7 @@ mod tests {
             outcome: EventOutcome::Miss,
             ..Event::default()
         };
-        let bar = bar(&event, 0, 1000, 0);
+        let bar = bar(&event, 0, 1000, 0, false);
         assert!(bar.contains("&lt;script&gt;&quot;x&quot;") && !bar.contains("<script>"), "{bar}");
         assert!(bar.contains("width=\"1000\"") && bar.contains("<text"), "{bar}");
     }
