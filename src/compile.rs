@@ -35,7 +35,11 @@ pub fn run(mut command: Command, change: Change) -> io::Result<Compiled> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdout = Stream::new(child.stdout.take().map(OwnedFd::from), None);
     let mut stderr = Stream::new(child.stderr.take().map(OwnedFd::from), Some(change));
-    let status = pump(&mut child, &mut stdout, &mut stderr)?;
+    let status = pump(&mut child, &mut stdout, &mut stderr).inspect_err(|_| {
+        // Whoever runs the compiler again must be alone with its outputs. It may have ended by now.
+        child.kill().ok();
+        child.wait().ok();
+    })?;
     Ok(Compiled {
         status,
         streams_complete: stdout.complete && stderr.complete,
