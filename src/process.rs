@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, exit};
+use std::time::Duration;
 
 /// A descriptor that becomes readable when the process ends; `None` where the system has none.
 #[cfg(target_os = "linux")]
@@ -29,8 +30,8 @@ pub fn end_like(status: ExitStatus) -> ! {
 }
 
 /// Starts kache itself with `arguments`, and lets it go: it has no part in the streams of this
-/// process, in its terminal or its process group.
-pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result<()> {
+/// process, in its terminal or its process group. Returns its number.
+pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result<u32> {
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
     Command::new(std::env::current_exe()?)
@@ -41,7 +42,15 @@ pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .map(drop)
+        .map(|child| child.id())
+}
+
+/// Waits for a process that this one has started, or until `bound` has passed.
+pub fn wait_for_end(pid: u32, bound: Duration) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let (Some(end), Ok(bound)) = (end_of(pid), Timespec::try_from(bound)) else { return };
+    // A signal ends the wait early, which does no harm.
+    poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&bound)).ok();
 }
 
 /// Sends this process a signal whose action nobody here has changed.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use store_format::{
     ActionKey, Input, InputKind, Manifest, ManifestList, Output, ResultRecord, Root, RootedPath,
@@ -28,7 +28,7 @@ use crate::process;
 use crate::roots::RootSet;
 use crate::seen::Seen;
 use crate::session::Session;
-use crate::store::evict::is_due;
+use crate::store::evict::{is_due, is_far_above};
 use crate::store::ingest::ingest;
 use crate::store::{Store, current_boot};
 
@@ -139,22 +139,33 @@ fn store(
     index.put(Kind::Result, &action.0, &result.encode()).map_err(|error| failed(&error))?;
     publish_manifest(&session.store, session.unit, &manifest).map_err(|error| failed(&error))?;
     session.account.stored(&result, ingested.known, explanation);
-    hold_cap(session, ingested.size_bytes, &action);
+    hold_cap(session, ingested.stored_bytes, &action);
     Ok(result)
 }
 
-/// Has the store brought within its cap by a process of its own, if it is time to look.
+/// How long a build that is ahead of eviction waits for it.
+const EVICTION_MAX: Duration = Duration::from_secs(5);
+
+/// Has the store brought within its cap by a process of its own, if it is time to look. Builds that
+/// put into it faster than that can wait for it, so that the cap holds.
 fn hold_cap(session: &Session, stored_bytes: u64, action: &ActionKey) {
     let config = &session.config;
-    if !is_due(stored_bytes, config.max_size_bytes, &action.0) {
+    let total_bytes = session.store.index.count_stored(stored_bytes);
+    let cap_bytes = config.max_size_bytes;
+    let ahead = is_far_above(total_bytes, cap_bytes);
+    if !ahead && !is_due(stored_bytes, total_bytes, cap_bytes, &action.0) {
         return;
     }
-    let size = config.max_size_bytes.to_string();
+    let size = cap_bytes.to_string();
     let hours = config.gc_max_age_hours.to_string();
-    let options = ["gc", "--background", "--max-size", &size, "--max-age", &hours, "--store"];
-    let arguments = options.map(OsStr::new).into_iter().chain([config.cache_dir.as_os_str()]);
-    if let Err(error) = process::detach(arguments) {
-        crate::log::warn!("the store may grow above its cap: {error}");
+    let mut options = vec!["gc", "--background", "--max-size", &size, "--max-age", &hours];
+    options.extend(ahead.then_some("--wait"));
+    options.push("--store");
+    let arguments = options.into_iter().map(OsStr::new).chain([config.cache_dir.as_os_str()]);
+    match process::detach(arguments) {
+        Ok(collector) if ahead => process::wait_for_end(collector, EVICTION_MAX),
+        Ok(_) => {}
+        Err(error) => crate::log::warn!("the store may grow above its cap: {error}"),
     }
 }
 

@@ -6,6 +6,7 @@ use super::output::Console;
 use super::{configuration, duration, human, inventory, times};
 use crate::index::Index;
 use crate::store::evict::{Candidate, Evicted, Holdings, Limits, Right, evict};
+use crate::store::upkeep::{Turn, compact, make_durable};
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ pub(super) struct Options {
     /// Say nothing, and leave it to another process that is at it.
     #[arg(long, hide = true, requires = "store", requires = "max_size")]
     background: bool,
+    /// Do not leave it to another process: a build waits for it.
+    #[arg(long, hide = true, requires = "background")]
+    wait: bool,
     #[arg(long, hide = true, value_name = "DIRECTORY", requires = "background")]
     store: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "BYTES", requires = "background")]
@@ -33,7 +37,8 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if let (true, Some(store), Some(size)) = (options.background, &options.store, options.max_size)
     {
-        collect(store, limits(size, options.max_age), options.dry_run)?;
+        let extent = if options.wait { Extent::Awaited } else { Extent::Background };
+        collect(store, limits(size, options.max_age), extent)?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = configuration(console)?.config;
@@ -43,7 +48,8 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     }
     let configured = Duration::from_secs(config.gc_max_age_hours.saturating_mul(3600));
     let limits = limits(config.max_size_bytes, options.max_age.or(Some(configured)));
-    let Some(evicted) = collect(&config.cache_dir, limits, options.dry_run)? else {
+    let extent = if options.dry_run { Extent::DryRun } else { Extent::Everything };
+    let Some(evicted) = collect(&config.cache_dir, limits, extent)? else {
         console.note("another process is bringing the store within its cap");
         return Ok(ExitCode::SUCCESS);
     };
@@ -57,14 +63,40 @@ fn limits(size_bytes_max: u64, max_age: Option<Duration>) -> Limits {
     Limits { size_bytes_max, age_s_max, now_s: times::now_ms() / 1000 }
 }
 
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    DryRun,
+    /// Eviction, and the rest if nobody has been at it for some time.
+    Background,
+    Everything,
+    /// Eviction alone, unless another process has done it meanwhile.
+    Awaited,
+}
+
 /// `None` if another process is at it.
-fn collect(store: &Path, limits: Limits, dry_run: bool) -> Result<Option<Evicted>> {
-    let Some(_right) = Right::try_take(store)? else { return Ok(None) };
+fn collect(store: &Path, limits: Limits, extent: Extent) -> Result<Option<Evicted>> {
+    let awaited = extent == Extent::Awaited;
+    let right = if awaited { Some(Right::take(store)?) } else { Right::try_take(store)? };
+    let Some(right) = right else { return Ok(None) };
     let index = Index::open(store).context("open the index")?;
+    let counted_bytes = index.stored_bytes();
+    if awaited && counted_bytes <= limits.size_bytes_max {
+        return Ok(None);
+    }
     let holdings = Holdings::read(store, &index)?;
     let evicted = holdings.plan(limits);
-    if !dry_run {
-        evict(&holdings, &index, &evicted)?;
+    if extent == Extent::DryRun {
+        return Ok(Some(evicted));
+    }
+    let units = evict(&holdings, &index, &evicted, limits.now_s)?;
+    index.correct_stored(counted_bytes, evicted.size_bytes_after);
+    // What follows may take long, and builds may fill the store again meanwhile.
+    drop(right);
+    if !awaited && let Some(turn) = Turn::try_take(store, extent == Extent::Everything)? {
+        make_durable(store, &holdings, &index)?;
+        compact(&holdings, &index, |unit| units.contains(unit))?;
+        turn.done()?;
     }
     Ok(Some(evicted))
 }

@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use crate::config::LinkMode;
@@ -141,13 +141,24 @@ pub struct Lock {
 
 /// Locks a file, which is made where it is missing; `None` if another process has it locked.
 pub fn try_lock(path: &Path) -> Result<Option<Lock>, FsError> {
-    use rustix::fs::{FlockOperation, flock, open};
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let file = retry(|| open(path, flags, Mode::from_raw_mode(0o644))).context("open", path)?;
-    match retry(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        locked => locked.context("lock", path).map(|()| Some(Lock { _file: file })),
+    match flock(path, FlockOperation::NonBlockingLockExclusive) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.errno == Errno::WOULDBLOCK => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// Locks a file, which is made where it is missing, once no other process has it locked.
+pub fn lock(path: &Path) -> Result<Lock, FsError> {
+    flock(path, FlockOperation::LockExclusive)
+}
+
+fn flock(path: &Path, operation: FlockOperation) -> Result<Lock, FsError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o644);
+    let file = retry(|| rustix::fs::open(path, flags, mode)).context("open", path)?;
+    retry(|| rustix::fs::flock(&file, operation)).context("lock", path)?;
+    Ok(Lock { _file: file })
 }
 
 /// The names in a directory; none where there is no such directory.
@@ -248,6 +259,11 @@ pub fn sync(path: &Path) -> Result<(), FsError> {
         posix::sync(&retry(|| rustix::fs::open(path, flags, Mode::empty()))?)
     };
     synced().context("sync", path)
+}
+
+/// Makes everything that was written so far to the filesystem of `path` outlast a power cut.
+pub fn sync_file_system(path: &Path) -> Result<(), FsError> {
+    posix::sync_file_system(path).context("sync the file system of", path)
 }
 
 /// Bytes that an unprivileged user can still write on the filesystem of `path`.

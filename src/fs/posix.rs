@@ -11,6 +11,22 @@ use super::retry;
 /// Bytes that a copy by reading and writing moves at once.
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 
+/// Where a filesystem cannot be synced by itself, all are.
+pub(super) fn sync_file_system(path: &Path) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let directory = retry(|| rustix::fs::open(path, flags, Mode::empty()))?;
+        retry(|| rustix::fs::syncfs(&directory))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::stat(path)?;
+        rustix::fs::sync();
+        Ok(())
+    }
+}
+
 pub(super) fn open(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     retry(|| rustix::fs::open(path, flags, Mode::empty()))

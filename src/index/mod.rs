@@ -101,6 +101,22 @@ impl Index {
         }
     }
 
+    /// What blobs take on the disk, as far as it was counted.
+    pub fn stored_bytes(&self) -> u64 {
+        self.table().stored_bytes()
+    }
+
+    /// Counts bytes that were stored, and returns how many there are now.
+    pub fn count_stored(&self, bytes: u64) -> u64 {
+        self.table().add_stored_bytes(bytes)
+    }
+
+    /// Corrects the count by what was found on the disk; `counted` is the count from before the
+    /// disk was looked at. What was counted meanwhile stays counted.
+    pub fn correct_stored(&self, counted: u64, found: u64) {
+        self.table().add_stored_bytes(found.wrapping_sub(counted));
+    }
+
     /// The payload published last under a key.
     pub fn get(&self, kind: Kind, key: &Digest) -> Option<Vec<u8>> {
         match self.table().lookup(kind, key) {

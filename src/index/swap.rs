@@ -89,6 +89,7 @@ impl Index {
             PublishError::Io(error) => self.io("extend", error),
             _ => self.contended(),
         })?;
+        new.add_stored_bytes(old.stored_bytes());
         file.replace(path).map_err(|error| self.io("replace", error))?;
         copy_late(old, &copied, &new);
         Ok(new)

@@ -183,6 +183,17 @@ impl<M: Memory> Table<M> {
         self.control(control::HEAP_DEAD).load(Ordering::Relaxed)
     }
 
+    /// What blobs take on the disk, as far as it was counted.
+    pub fn stored_bytes(&self) -> u64 {
+        self.control(control::STORED_BYTES).load(Ordering::Relaxed)
+    }
+
+    /// Counts what was stored, or, modulo 2^64, what went; returns the sum.
+    pub fn add_stored_bytes(&self, bytes: u64) -> u64 {
+        let before = self.control(control::STORED_BYTES).fetch_add(bytes, Ordering::Relaxed);
+        before.wrapping_add(bytes)
+    }
+
     pub fn is_superseded(&self) -> bool {
         self.control(control::SUPERSEDED).load(Ordering::Acquire) != 0
     }

@@ -6,25 +6,37 @@
 //! tenths of it.
 //!
 //! Builds may go on meanwhile: a result leaves the index before its blobs leave the disk, and what a
-//! build finds missing is a miss.
+//! build finds missing is a miss. What was used within the last hour may be what a running build
+//! uses, and goes after everything else.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use store_format::{ActionKey, Digest, Kind, ResultRecord};
+use store_format::{ActionKey, Digest, Kind, ResultRecord, UnitKey, checksum};
+
+use super::current_boot;
 
 use crate::events::{self, EventsError};
-use crate::fs::{self, FileKind, FsError};
+use crate::fs::{self, FileKind, FsError, Stat};
 use crate::index::{Index, IndexError};
 
 /// Eviction ends when this share of the cap is used.
 const LOW_WATER_PERCENT: u64 = 90;
 /// The time in which a result that nobody uses loses half its value.
 const HALF_LIFE_S: f64 = 7.0 * 24.0 * 3600.0;
+/// A result that was used this recently may be in use.
+const IN_USE_S: u64 = 3600;
 /// What keeping track of a blob costs besides its content.
 const BLOB_OVERHEAD_BYTES: u64 = 4096;
-/// A blob that no result names may belong to one that is about to be published.
+/// A blob that no result names may belong to one that is about to be published, and a temporary
+/// file may be about to become a blob.
 const ORPHAN_AGE_S: u64 = 3600;
+/// How long damaged blobs are kept for whoever wants to look at them.
+const DAMAGED_AGE_S: u64 = 7 * 24 * 3600;
+/// A store that is this part of its cap above it is far above.
+const FAR_ABOVE_PART: u64 = 100;
+/// Looks at the store above its cap, for each cap's worth of bytes stored.
+const LOOKS_PER_CAP: u64 = 200;
 
 /// Why the store could not be brought within its cap.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +87,22 @@ pub struct Blob {
 pub struct Holdings {
     pub candidates: Vec<Candidate>,
     pub blobs: HashMap<Digest, Blob>,
+    /// What nobody will use any more: temporary files of processes that were killed, and damaged
+    /// blobs that were set aside.
+    leftovers: Vec<Leftover>,
+    /// Results of this boot that are not known to outlast it, with the checksums of their records.
+    pub(super) undurable: Vec<(ActionKey, u64)>,
+    /// Every list of manifests, by its unit, with its checksum and its size. Each was published
+    /// after the result that it leads to.
+    pub(super) manifests: HashMap<Digest, (u64, u64)>,
+}
+
+/// A file that goes once it is old enough.
+#[derive(Debug)]
+struct Leftover {
+    path: PathBuf,
+    /// Seconds since 1970.
+    goes_s: u64,
 }
 
 /// What eviction did, or would do.
@@ -98,12 +126,23 @@ impl Holdings {
                 *last = (*last).max(event.started_ms / 1000);
             }
         })?;
-        let mut holdings = Self { candidates: Vec::new(), blobs: blobs(directory)? };
-        for (kind, _, payload) in index.entries() {
+        let mut holdings = Self::default();
+        holdings.read_blobs(directory)?;
+        holdings.read_damaged(&directory.join("damaged"))?;
+        let boot = current_boot();
+        for (kind, key, payload) in index.entries() {
+            if kind == Kind::Manifests {
+                let size_bytes = payload.len() as u64;
+                holdings.manifests.insert(key, (checksum(&payload), size_bytes));
+            }
             if kind != Kind::Result {
                 continue;
             }
             let Ok(result) = ResultRecord::decode(&payload) else { continue };
+            // What an earlier boot left behind may be damaged, until a hit has verified it.
+            if !result.durable && result.boot == boot {
+                holdings.undurable.push((result.action, checksum(&payload)));
+            }
             let last = used.get(&result.action).copied().unwrap_or(0);
             let stored = result.outputs.iter().filter(|output| output.inline.is_none());
             holdings.candidates.push(Candidate {
@@ -115,6 +154,51 @@ impl Holdings {
             });
         }
         Ok(holdings)
+    }
+
+    /// Every file of the store by its digest. What another process removes meanwhile is left out.
+    fn read_blobs(&mut self, directory: &Path) -> Result<(), FsError> {
+        let root = directory.join("blobs");
+        for shard in fs::list_names_if_present(&root)? {
+            let shard = root.join(shard);
+            for name in fs::list_names_if_present(&shard)? {
+                let path = shard.join(&name);
+                let stat = match fs::lstat(&path) {
+                    Err(error) if error.is_absent() => continue,
+                    stat => stat?,
+                };
+                if stat.kind != FileKind::File {
+                    continue;
+                }
+                let digest =
+                    name.to_str().and_then(|name| name.get(..64)).and_then(Digest::from_hex);
+                let changed_s = changed_s(&stat);
+                let Some(digest) = digest else {
+                    self.leftovers.push(Leftover { path, goes_s: changed_s + ORPHAN_AGE_S });
+                    continue;
+                };
+                let blob = self.blobs.entry(digest).or_default();
+                blob.allocated_bytes += stat.allocated_bytes;
+                blob.linked |= stat.links > 1;
+                blob.changed_s = blob.changed_s.max(changed_s);
+                blob.files.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_damaged(&mut self, directory: &Path) -> Result<(), FsError> {
+        for name in fs::list_names_if_present(directory)? {
+            let path = directory.join(name);
+            match fs::lstat(&path) {
+                Err(error) if error.is_absent() => {}
+                stat => {
+                    let goes_s = changed_s(&stat?) + DAMAGED_AGE_S;
+                    self.leftovers.push(Leftover { path, goes_s });
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn size_bytes(&self) -> u64 {
@@ -147,8 +231,9 @@ impl Holdings {
         let above = evicted.size_bytes_after > limits.size_bytes_max;
         let goal = limits.size_bytes_max / 100 * LOW_WATER_PERCENT;
         let mut order: Vec<&Candidate> = self.candidates.iter().collect();
-        order.sort_by(|one, other| {
-            self.value(one, limits.now_s).total_cmp(&self.value(other, limits.now_s))
+        let in_use = |candidate: &Candidate| candidate.used_s + IN_USE_S > limits.now_s;
+        order.sort_by_cached_key(|candidate| {
+            (in_use(candidate), Ordered(self.value(candidate, limits.now_s)))
         });
         for candidate in order {
             let age_s = limits.now_s.saturating_sub(candidate.used_s);
@@ -180,18 +265,45 @@ impl Holdings {
     }
 }
 
-/// Carries a plan out.
-pub fn evict(holdings: &Holdings, index: &Index, plan: &Evicted) -> Result<(), EvictError> {
+/// A number to sort by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ordered(f64);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// Carries a plan out. Returns the units that have a result still.
+pub fn evict(
+    holdings: &Holdings,
+    index: &Index,
+    plan: &Evicted,
+    now_s: u64,
+) -> Result<HashSet<UnitKey>, EvictError> {
     for result in &plan.results {
         index.remove(Kind::Result, &result.action.0);
     }
     // Read again: what a build has published meanwhile keeps its blobs.
+    let planned: HashSet<Digest> = plan.blobs.iter().copied().collect();
     let mut needed = HashSet::new();
+    let mut units = HashSet::new();
     for (kind, _, payload) in index.entries() {
         if kind == Kind::Result
             && let Ok(result) = ResultRecord::decode(&payload)
         {
-            needed.extend(result.outputs.iter().map(|output| output.blob));
+            units.insert(result.unit);
+            let blobs = result.outputs.iter().map(|output| output.blob);
+            needed.extend(blobs.filter(|digest| planned.contains(digest)));
         }
     }
     for digest in plan.blobs.iter().filter(|digest| !needed.contains(digest)) {
@@ -199,34 +311,14 @@ pub fn evict(holdings: &Holdings, index: &Index, plan: &Evicted) -> Result<(), E
             fs::remove_if_present(file)?;
         }
     }
-    Ok(())
+    for leftover in holdings.leftovers.iter().filter(|leftover| leftover.goes_s < now_s) {
+        fs::remove_if_present(&leftover.path)?;
+    }
+    Ok(units)
 }
 
-/// Every file of the store by its digest. What another process removes meanwhile is left out.
-fn blobs(directory: &Path) -> Result<HashMap<Digest, Blob>, FsError> {
-    let mut found: HashMap<Digest, Blob> = HashMap::new();
-    let root = directory.join("blobs");
-    for shard in fs::list_names_if_present(&root)? {
-        let shard = root.join(shard);
-        for name in fs::list_names_if_present(&shard)? {
-            let digest = name.to_str().and_then(|name| name.get(..64)).and_then(Digest::from_hex);
-            let Some(digest) = digest else { continue };
-            let path = shard.join(&name);
-            let stat = match fs::lstat(&path) {
-                Err(error) if error.is_absent() => continue,
-                stat => stat?,
-            };
-            if stat.kind == FileKind::File {
-                let blob = found.entry(digest).or_default();
-                let changed_s = u64::try_from(stat.ctime_ns / 1_000_000_000).unwrap_or(0);
-                blob.allocated_bytes += stat.allocated_bytes;
-                blob.linked |= stat.links > 1;
-                blob.changed_s = blob.changed_s.max(changed_s);
-                blob.files.push(path);
-            }
-        }
-    }
-    Ok(found)
+fn changed_s(stat: &Stat) -> u64 {
+    u64::try_from(stat.ctime_ns / 1_000_000_000).unwrap_or(0)
 }
 
 /// The right to evict, which one process at a time has; it ends with its holder.
@@ -240,15 +332,29 @@ impl Right {
     pub fn try_take(directory: &Path) -> Result<Option<Self>, FsError> {
         Ok(fs::try_lock(&directory.join("gc.lock"))?.map(|lock| Self { _lock: lock }))
     }
+
+    /// Waits for whoever has it.
+    pub fn take(directory: &Path) -> Result<Self, FsError> {
+        Ok(Self { _lock: fs::lock(&directory.join("gc.lock"))? })
+    }
 }
 
-/// Whether a look at the whole store is due after `stored_bytes` more were put into it: on average
-/// each time that a hundredth of the cap was stored. The digest, which is as good as random, decides,
-/// so that no count has to be kept.
+/// Whether a look at the whole store is due after `stored_bytes` more were put into it, which makes
+/// `total_bytes` by count: above the cap each time that a two-hundredth of it was stored. Since counts
+/// can get lost, a look is due now and then in any case, on average each time that a hundredth of
+/// the cap was stored; the digest, which is as good as random, decides.
 #[expect(clippy::cast_precision_loss, reason = "a chance, not a count")]
-pub fn is_due(stored_bytes: u64, size_bytes_max: u64, digest: &Digest) -> bool {
+pub fn is_due(stored_bytes: u64, total_bytes: u64, size_bytes_max: u64, digest: &Digest) -> bool {
+    let step = (size_bytes_max / LOOKS_PER_CAP).max(1);
+    let before = total_bytes.saturating_sub(stored_bytes);
+    let crossed = before < size_bytes_max || before / step != total_bytes / step;
     let chance = stored_bytes as f64 * 100.0 / size_bytes_max.max(1) as f64;
-    (digest.prefix() as f64) < chance * u64::MAX as f64
+    (total_bytes > size_bytes_max && crossed) || (digest.prefix() as f64) < chance * u64::MAX as f64
+}
+
+/// Whether builds put more into the store than eviction takes out of it.
+pub fn is_far_above(total_bytes: u64, size_bytes_max: u64) -> bool {
+    total_bytes > size_bytes_max.saturating_add(size_bytes_max / FAR_ABOVE_PART)
 }
 
 #[cfg(test)]
@@ -261,6 +367,7 @@ mod tests {
         Digest([number; 32])
     }
 
+    /// Of number, cost, age in seconds and blobs.
     fn holdings(results: &[(u8, u64, u64, &[u8])], linked: &[u8]) -> Holdings {
         let mut holdings = Holdings::default();
         for (number, cost_us, age_s, blobs) in results {
@@ -321,14 +428,30 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_the_store_is_due_once_for_each_hundredth_of_the_cap() {
-        let looks = (0..1000_u32).filter(|number| {
-            let digest = Digest(*blake3::hash(&number.to_le_bytes()).as_bytes());
-            is_due(1_000_000, 2_000_000_000, &digest)
-        });
-        let count = looks.count();
-        assert!((20..90).contains(&count), "{count} looks for half the cap");
-        assert!(is_due(1 << 40, 1, &Digest([0xff; 32])));
+    fn what_may_be_in_use_goes_after_everything_else() {
+        let (now, old) = (IN_USE_S / 2, IN_USE_S * 2);
+        let holdings = holdings(&[(1, 1, now, &[1]), (2, 9_000_000, old, &[2])], &[]);
+        assert_eq!(evicted(&holdings, 1999, 0).0, [2]);
+        assert_eq!(evicted(&holdings, 1000, 0).0, [2, 1]);
+    }
+
+    #[test]
+    fn a_look_at_the_store_is_due_now_and_then_below_the_cap_and_often_above() {
+        let looks = |total_bytes: u64| {
+            let digests =
+                (0..1000_u32).map(|number| Digest(*blake3::hash(&number.to_le_bytes()).as_bytes()));
+            let mut total_bytes = total_bytes;
+            let due = digests.filter(|digest| {
+                total_bytes += 1_000_000;
+                is_due(1_000_000, total_bytes, 2_000_000_000, digest)
+            });
+            due.count()
+        };
+        let below = looks(0);
+        assert!((20..90).contains(&below), "{below} looks for half the cap");
+        let above = looks(2_000_000_000);
+        assert!((100..200).contains(&above), "{above} looks for half the cap");
+        assert!(is_due(1 << 40, 1 << 40, 1, &Digest([0xff; 32])));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use store_format::{Digest, NodeKind, Output, OutputRole};
 
 use super::Store;
 use crate::fs::{self, FileKind, FsError};
-use crate::inputs::{content_digest, shared_mtime_ns};
+use crate::inputs::shared_mtime_ns;
 use crate::invocation::depinfo;
 use crate::roots::{RootSet, Roots};
 
@@ -32,6 +32,8 @@ pub struct Ingested {
     /// The roots whose literal path an output contains.
     pub surviving: RootSet,
     pub size_bytes: u64,
+    /// What the blobs that are new take on the disk.
+    pub stored_bytes: u64,
     /// Whether every blob was in the store before.
     pub known: bool,
 }
@@ -110,7 +112,7 @@ fn file(
         return Err(IngestError::Changed(path.to_owned()));
     }
     let blob = store.blob_path(&output.blob);
-    discard_if_damaged(store, &blob, &output.blob)?;
+    discard_if_damaged(&blob, &output.blob)?;
     let new = match output.role {
         OutputRole::Shared => share(path, &blob, output)?,
         _ => lend(path, &blob)?,
@@ -121,6 +123,9 @@ fn file(
         return Err(IngestError::Changed(blob));
     }
     output.blob_mtime_ns = stored.mtime_ns;
+    if new {
+        ingested.stored_bytes += stored.allocated_bytes.max(stored.size_bytes);
+    }
     Ok(())
 }
 
@@ -187,15 +192,19 @@ fn lend(path: &Path, blob: &Path) -> Result<bool, FsError> {
 /// had been made here. The file lies in the store and has no other name.
 pub fn adopt(store: &Store, file: &Path, output: &mut Output) -> Result<(), FsError> {
     let blob = store.blob_path(&output.blob);
-    discard_if_damaged(store, &blob, &output.blob)?;
+    discard_if_damaged(&blob, &output.blob)?;
     if output.role == OutputRole::Shared {
         fs::set_mode(file, shared_mode(output))?;
         fs::set_mtime(file, shared_mtime_ns(&output.blob))?;
     } else {
         fs::set_mode(file, output.mode)?;
     }
-    in_its_directory(&blob, || fs::link_or_copy_new(file, &blob))?;
-    output.blob_mtime_ns = fs::stat(&blob)?.mtime_ns;
+    let new = in_its_directory(&blob, || fs::link_or_copy_new(file, &blob))?;
+    let stored = fs::stat(&blob)?;
+    output.blob_mtime_ns = stored.mtime_ns;
+    if new {
+        store.index.count_stored(stored.allocated_bytes.max(stored.size_bytes));
+    }
     Ok(())
 }
 
@@ -205,10 +214,11 @@ fn shared_mode(output: &Output) -> u32 {
 }
 
 /// Unlinks a blob that is there under a name that its content no longer has: a target directory that
-/// shares the inode was written to.
-fn discard_if_damaged(store: &Store, blob: &Path, digest: &Digest) -> Result<(), FsError> {
-    match fs::stat(blob) {
-        Ok(stat) if content_digest(&store.memo, blob, &stat)? != *digest => {
+/// shares the inode was written to, or the power was cut. The memo is not asked, since it may know the
+/// file from before.
+fn discard_if_damaged(blob: &Path, digest: &Digest) -> Result<(), FsError> {
+    match fs::read(blob) {
+        Ok(content) if blake3::hash(&content).as_bytes() != &digest.0 => {
             fs::remove_if_present(blob)
         }
         Err(error) if !error.is_absent() => Err(error),

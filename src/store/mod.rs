@@ -3,6 +3,7 @@
 pub mod evict;
 pub mod ingest;
 pub mod restore;
+pub mod upkeep;
 
 use std::path::{Path, PathBuf};
 

@@ -39,12 +39,14 @@ pub mod control {
     pub const SLOTS_USED: usize = 16;
     /// Words of the heap under records that were replaced or removed; an estimate.
     pub const HEAP_DEAD: usize = 24;
+    /// Bytes that blobs take on the disk; an estimate.
+    pub const STORED_BYTES: usize = 28;
 }
 
 const _: () = assert!(HEADER_WORDS * WORD_BYTES == 4096);
 const _: () = assert!(HEADER_FIXED_WORDS <= CONTROL_WORD);
 const _: () = assert!(CONTROL_WORD + CONTROL_WORDS <= HEADER_WORDS);
-const _: () = assert!(control::HEAP_DEAD < CONTROL_WORDS);
+const _: () = assert!(control::STORED_BYTES < CONTROL_WORDS);
 const _: () = assert!(CLAIMS_WORDS.is_power_of_two());
 
 /// What the fixed words of an index say.
