@@ -49,6 +49,7 @@ pub const REMOTE_SIGNING_KEY_FILE: &str = "KACHE_REMOTE_SIGNING_KEY_FILE";
 pub const HOME: &str = "HOME";
 pub const NO_COLOR: &str = "NO_COLOR";
 pub const PATH: &str = "PATH";
+pub const RUSTC: &str = "RUSTC";
 pub const RUSTC_WRAPPER: &str = "RUSTC_WRAPPER";
 pub const CARGO_BUILD_RUSTC_WRAPPER: &str = "CARGO_BUILD_RUSTC_WRAPPER";
 pub const CARGO: &str = "CARGO";

@@ -4,6 +4,7 @@
 
 use super::output::Console;
 use super::{configuration, duration, human, inventory, times};
+use crate::config::Config;
 use crate::index::Index;
 use crate::store::evict::{Candidate, Evicted, Holdings, Limits, Right, evict};
 use crate::store::upkeep::{Turn, compact, make_durable};
@@ -55,6 +56,13 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     };
     show(&evicted, limits, options.dry_run, console)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Brings a store that something else than a build has put much into within its cap.
+pub(super) fn hold_cap(config: &Config) -> Result<()> {
+    let age = Duration::from_secs(config.gc_max_age_hours.saturating_mul(3600));
+    collect(&config.cache_dir, limits(config.max_size_bytes, Some(age)), Extent::Background)
+        .map(drop)
 }
 
 /// No age, or zero, is no limit.

@@ -19,11 +19,14 @@ mod monitor;
 mod output;
 mod purge;
 mod report;
+mod save_manifest;
 mod stats;
 mod summary;
+mod sync;
 mod times;
 mod toml_file;
 mod why_miss;
+mod workspace;
 
 use crate::config::Loaded;
 use crate::config::value::{DURATION_FORM, parse_duration};
@@ -77,6 +80,10 @@ enum Command {
     Monitor(monitor::Options),
     /// Name the input that differed when a crate was compiled again.
     WhyMiss(why_miss::Options),
+    /// Bring what builds made to the remote, and what they need from there.
+    Sync(sync::Options),
+    /// Tell the remote what this workspace's builds used, for others to fetch ahead.
+    SaveManifest(save_manifest::Options),
     /// Bring the store within its cap.
     Gc(gc::Options),
     /// Remove results from the store.
@@ -165,6 +172,8 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Stats(options) => stats::run(&options, console),
         Command::List(options) => list::run(&options, console),
         Command::Gc(options) => gc::run(&options, console),
+        Command::Sync(options) => sync::run(&options, console),
+        Command::SaveManifest(options) => save_manifest::run(&options, console),
         Command::Purge(options) => purge::run(&options, console),
         Command::Report(options) => report::run(&options, console),
         Command::Monitor(options) => monitor::run(&options, console),

@@ -54,6 +54,12 @@ impl Console {
         BufWriter::new(std::io::stdout().lock())
     }
 
+    /// Whether standard error is a terminal that can show how something goes on.
+    pub(super) fn shows_progress(&self) -> bool {
+        let is_dumb = env::value(env::TERM).is_some_and(|terminal| terminal == "dumb");
+        !self.quiet && !is_dumb && std::io::stderr().is_terminal()
+    }
+
     /// Whether standard output may have colour.
     pub(super) fn has_color(&self) -> bool {
         self.color_stdout

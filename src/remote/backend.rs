@@ -100,8 +100,8 @@ impl Backend {
         }
     }
 
-    /// The names of all objects that begin so; `prefix` ends in a slash.
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<String>, RemoteError> {
+    /// The names of all objects that begin so, with their sizes; `prefix` ends in a slash.
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, RemoteError> {
         match self {
             Self::Filesystem(directory) => {
                 let (directory, objects) = (directory.clone(), prefix.to_owned());

@@ -45,11 +45,15 @@ impl Directory {
         }
     }
 
-    pub(super) fn list(&self, prefix: &str) -> Result<Vec<String>, RemoteError> {
-        let names = fs::list_names_if_present(&self.root.join(prefix));
+    pub(super) fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, RemoteError> {
+        let directory = self.root.join(prefix);
+        let names = fs::list_names_if_present(&directory);
         let names = names.map_err(|error| refused("list", prefix, &error))?;
-        let names = names.iter().filter_map(|name| name.to_str());
-        Ok(names.map(|name| format!("{prefix}{name}")).collect())
+        let sized = names.iter().filter_map(|name| {
+            let bytes = fs::stat(&directory.join(name)).ok()?.size_bytes;
+            Some((format!("{prefix}{}", name.to_str()?), bytes))
+        });
+        Ok(sized.collect())
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), RemoteError> {

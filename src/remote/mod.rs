@@ -114,6 +114,11 @@ impl Remote {
 
     /// The manifests of a unit.
     pub async fn manifests(&self, unit: &UnitKey) -> Result<Option<ManifestList>, RemoteError> {
+        let _permit = self.inner.permits.acquire().await;
+        self.find_manifests(unit).await
+    }
+
+    async fn find_manifests(&self, unit: &UnitKey) -> Result<Option<ManifestList>, RemoteError> {
         let name = manifests_name(unit);
         let payload = self.payload(&name, ObjectKind::Manifests, unit.0).await?;
         payload.map(|payload| decoded(&name, ManifestList::decode(&payload))).transpose()
@@ -125,6 +130,7 @@ impl Remote {
         store: &Arc<Store>,
         action: &ActionKey,
     ) -> Result<Option<Transferred>, RemoteError> {
+        let _permit = self.inner.permits.acquire().await;
         let (action, store, sealer) = (*action, Arc::clone(store), self.inner.sealer.clone());
         let unpack = move |body: &mut Body| {
             let bytes = result::unpack(&mut *body, &sealer, &store, &action)?;
@@ -145,14 +151,16 @@ impl Remote {
         action: &ActionKey,
     ) -> Result<Transferred, RemoteError> {
         self.check_writable()?;
+        let _permit = self.inner.permits.acquire().await;
         let name = result_name(action);
-        let known = !self.damaged().contains(action) && self.exists(&name).await?;
+        let known = !self.damaged().contains(action) && self.inner.backend.exists(&name).await?;
         let mut transferred = Transferred { requests: 1, ..Transferred::default() };
         if !known {
             let (remote, store, action) = (self.clone(), Arc::clone(store), *action);
             let (packed, bytes) = blocking(&name, move || remote.pack(&store, &action)).await??;
             let wire_bytes = packed.as_file().metadata().map_err(LocalError::from)?.len();
-            self.put(&name, Content::File(packed.path().to_owned())).await?;
+            let content = Content::File(packed.path().to_owned());
+            self.inner.backend.put(&name, content).await?;
             self.damaged().remove(&action);
             transferred = Transferred { wire_bytes, bytes, requests: 2 };
         }
@@ -168,6 +176,7 @@ impl Remote {
         identity: &Digest,
         selection: &Digest,
     ) -> Result<Option<BuildList>, RemoteError> {
+        let _permit = self.inner.permits.acquire().await;
         let key = build_key(identity, selection);
         let name = build_name(identity, selection);
         let payload = self.payload(&name, ObjectKind::Build, key).await?;
@@ -177,11 +186,8 @@ impl Remote {
     /// What the builds of an identity used. Damaged lists are left out.
     pub async fn builds(&self, identity: &Digest) -> Result<Vec<BuildList>, RemoteError> {
         let prefix = format!("builds/{identity}/");
-        let names = self.list(&prefix).await?;
-        let selections =
-            names.iter().filter_map(|name| Digest::from_hex(name.strip_prefix(&prefix)?));
         let mut lists = Vec::new();
-        for selection in selections {
+        for (selection, _) in self.list(&prefix).await? {
             match self.build(identity, &selection).await {
                 Err(RemoteError::Damaged { name, damage }) => {
                     crate::log::warn!("{name}: {damage}");
@@ -202,23 +208,23 @@ impl Remote {
         self.check_writable()?;
         let key = build_key(identity, selection);
         let object = self.object(ObjectKind::Build, &key, &list.encode())?;
-        self.put(&build_name(identity, selection), Content::Bytes(object)).await
+        let _permit = self.inner.permits.acquire().await;
+        self.inner.backend.put(&build_name(identity, selection), Content::Bytes(object)).await
     }
 
-    /// Every result that is there, for those who want all of them.
-    pub async fn results(&self) -> Result<Vec<ActionKey>, RemoteError> {
-        let names = self.list("results/").await?;
-        let digests =
-            names.iter().filter_map(|name| Digest::from_hex(name.strip_prefix("results/")?));
-        Ok(digests.map(ActionKey).collect())
+    /// Every result that is there, with the bytes of its object.
+    pub async fn results(&self) -> Result<Vec<(ActionKey, u64)>, RemoteError> {
+        let found = self.list("results/").await?;
+        Ok(found.into_iter().map(|(key, bytes)| (ActionKey(key), bytes)).collect())
     }
 
-    /// Every unit that has manifests there.
-    pub async fn units(&self) -> Result<Vec<UnitKey>, RemoteError> {
-        let names = self.list("manifests/").await?;
-        let digests =
-            names.iter().filter_map(|name| Digest::from_hex(name.strip_prefix("manifests/")?));
-        Ok(digests.map(UnitKey).collect())
+    /// The objects below a prefix whose names are digests, with their sizes.
+    async fn list(&self, prefix: &str) -> Result<Vec<(Digest, u64)>, RemoteError> {
+        let _permit = self.inner.permits.acquire().await;
+        let mut found = self.inner.backend.list(prefix).await?;
+        found.sort();
+        let key = |name: &str| Digest::from_hex(name.strip_prefix(prefix)?);
+        Ok(found.iter().filter_map(|(name, bytes)| Some((key(name)?, *bytes))).collect())
     }
 
     /// Makes a round trip: with leave to write an object is written, read and removed, without it an
@@ -230,7 +236,7 @@ impl Remote {
             return self.inner.backend.get(&name).await.map(drop);
         }
         let object = self.object(ObjectKind::Build, &key, &BuildList::default().encode())?;
-        self.put(&name, Content::Bytes(object)).await?;
+        self.inner.backend.put(&name, Content::Bytes(object)).await?;
         let read = self.payload(&name, ObjectKind::Build, key).await;
         let removed = self.inner.backend.remove(&name).await;
         if read?.is_none() {
@@ -260,7 +266,7 @@ impl Remote {
         let Some(ours) = ours.and_then(|record| ManifestList::decode(&record).ok()) else {
             return Ok(Transferred::default());
         };
-        let theirs = match self.manifests(unit).await {
+        let theirs = match self.find_manifests(unit).await {
             Err(RemoteError::Damaged { .. }) => None,
             theirs => theirs?,
         };
@@ -272,7 +278,7 @@ impl Remote {
         merged.extend(&theirs);
         let object = self.object(ObjectKind::Manifests, &unit.0, &merged.encode())?;
         let wire_bytes = object.len() as u64;
-        self.put(&manifests_name(unit), Content::Bytes(object)).await?;
+        self.inner.backend.put(&manifests_name(unit), Content::Bytes(object)).await?;
         Ok(Transferred { wire_bytes, bytes: 0, requests: 2 })
     }
 
@@ -315,28 +321,12 @@ impl Remote {
         self.fetch(name, read).await
     }
 
-    async fn exists(&self, name: &str) -> Result<bool, RemoteError> {
-        let _permit = self.inner.permits.acquire().await;
-        self.inner.backend.exists(name).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, RemoteError> {
-        let _permit = self.inner.permits.acquire().await;
-        self.inner.backend.list(prefix).await
-    }
-
-    async fn put(&self, name: &str, content: Content) -> Result<(), RemoteError> {
-        let _permit = self.inner.permits.acquire().await;
-        self.inner.backend.put(name, content).await
-    }
-
     /// Has `read` make something of an object. A transfer that breaks off is begun anew.
     async fn fetch<T: Send + 'static>(
         &self,
         name: &str,
         read: impl Fn(&mut Body) -> Result<T, ReadError> + Clone + Send + 'static,
     ) -> Result<Option<T>, RemoteError> {
-        let _permit = self.inner.permits.acquire().await;
         let mut pause_max = PAUSE_MAX;
         for _ in 1..ATTEMPTS_MAX {
             match self.fetch_once(name, read.clone()).await {

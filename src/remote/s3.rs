@@ -153,7 +153,7 @@ impl Bucket {
         answer.map(drop).map_err(|error| failed("put", name, &error))
     }
 
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<String>, RemoteError> {
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, RemoteError> {
         let mut names = Vec::new();
         let mut next = None;
         loop {
@@ -161,8 +161,10 @@ impl Bucket {
             let request = request.prefix(self.key(prefix)).set_continuation_token(next);
             let answer = request.send().await;
             let answer = answer.map_err(|error| failed("list", prefix, &error))?;
-            let keys = answer.contents().iter().filter_map(|object| object.key());
-            names.extend(keys.filter_map(|key| Some(key.strip_prefix(&self.prefix)?.to_owned())));
+            names.extend(answer.contents().iter().filter_map(|object| {
+                let name = object.key()?.strip_prefix(&self.prefix)?.to_owned();
+                Some((name, u64::try_from(object.size().unwrap_or(0)).unwrap_or(0)))
+            }));
             next = answer.next_continuation_token().map(str::to_owned);
             if next.is_none() {
                 return Ok(names);

@@ -32,6 +32,8 @@ Commands:
  report Show builds in detail
  monitor Watch builds, the store and what is not cached, live
  why-miss Name the input that differed when a crate was compiled again
+ sync Bring what builds made to the remote, and what they need from there
+ save-manifest Tell the remote what this workspace's builds used, for others to fetch ahead
  gc Bring the store within its cap
  purge Remove results from the store
  clean Find target directories, and show what each would really free

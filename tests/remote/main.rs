@@ -4,3 +4,7 @@ mod objects;
 mod s3;
 #[path = "../support/server.rs"]
 mod server;
+#[expect(dead_code, reason = "builds use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
+mod sync;
