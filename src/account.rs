@@ -90,11 +90,16 @@ impl Account {
         self.event.explanation = explanation;
     }
 
-    /// Reports a hit.
-    pub fn hit(&mut self, store: &Store, result: &ResultRecord, restored: Restored) {
+    /// Reports a hit, and of which kind.
+    pub fn hit(
+        &mut self,
+        store: &Store,
+        result: &ResultRecord,
+        restored: Restored,
+        outcome: EventOutcome,
+    ) {
         self.event.restore_us = self.lap();
-        self.event.outcome =
-            if result.fetched { EventOutcome::PrefetchHit } else { EventOutcome::LocalHit };
+        self.event.outcome = outcome;
         self.event.action = Some(result.action);
         self.event.compile_us = u32::try_from(result.cost_us).unwrap_or(u32::MAX);
         self.event.size_bytes = restored.size_bytes;

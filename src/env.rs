@@ -67,6 +67,25 @@ pub fn is_own(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"KACHE_")
 }
 
+/// Whether a variable is passed on to a daemon that is started by a build. Nothing else of the build's
+/// environment reaches it, for it serves others as well.
+pub fn reaches_daemon(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    is_own(name)
+        || bytes == b"HOME"
+        || bytes.starts_with(b"XDG_")
+        || ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|known| name == *known)
+        || decides_access(name)
+}
+
+/// Whether a variable decides how the remote is reached, and as whom. Where certificates are is not
+/// among them: Cargo sets that for its own use.
+pub fn decides_access(name: &OsStr) -> bool {
+    let upper = name.as_encoded_bytes().to_ascii_uppercase();
+    name.as_encoded_bytes().starts_with(b"AWS_")
+        || [&b"HTTP_PROXY"[..], b"HTTPS_PROXY", b"ALL_PROXY", b"NO_PROXY"].contains(&&upper[..])
+}
+
 /// The value of a variable, unless it is absent or empty.
 pub fn value(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

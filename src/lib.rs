@@ -11,9 +11,11 @@ pub mod account;
     )
 )]
 pub mod cli;
+pub mod client;
 pub mod compile;
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "one file is read, once"))]
 pub mod config;
+pub mod daemon;
 pub mod env;
 #[cfg_attr(
     not(test),
@@ -52,5 +54,6 @@ pub mod seen;
 pub mod session;
 pub mod store;
 pub mod strangers;
+pub mod times;
 pub mod toolchain;
 pub mod wrap;

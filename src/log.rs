@@ -2,14 +2,16 @@
 //!
 //! `KACHE_LOG` is a list of directives separated by commas, `level` or `target=level`, where a
 //! target is a module path (`kache::store` covers everything below it) and the longest match wins.
-//! Lines go to `KACHE_LOG_FILE` (appended) or standard error. Neither a bad filter nor a failed
-//! write is ever reported: a log must not change what a build does.
+//! Lines go to `KACHE_LOG_FILE` (appended) or standard error, those of the daemon to a file of its
+//! own. Neither a bad filter nor a failed write is ever reported: a log must not change what a build
+//! does.
 
-use crate::env;
+use crate::{env, times};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// How much a message matters, most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,8 +89,28 @@ fn covers(prefix: &str, target: &str) -> bool {
 
 struct Logger {
     filter: Filter,
-    file: Option<File>,
+    sink: Sink,
 }
+
+enum Sink {
+    Stderr,
+    File(File),
+    Daemon(Mutex<DaemonLog>),
+}
+
+/// A file that is renamed once it has grown too large, in place of the one renamed before.
+struct DaemonLog {
+    path: PathBuf,
+    file: Option<File>,
+    bytes: u64,
+    /// Whether every line goes to standard error as well.
+    echo: bool,
+}
+
+/// What the daemon logs if `KACHE_LOG` does not say.
+const DAEMON_FILTER: &str = "kache=info";
+/// Size above which the daemon's log is renamed.
+const DAEMON_LOG_BYTES_MAX: u64 = 4 << 20;
 
 static LOGGER: OnceLock<Option<Logger>> = OnceLock::new();
 
@@ -100,7 +122,39 @@ fn open() -> Option<Logger> {
     let filter = Filter::parse(env::value(env::LOG)?.to_str()?);
     let file = env::value(env::LOG_FILE)
         .and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok());
-    (!filter.directives.is_empty()).then_some(Logger { filter, file })
+    let sink = file.map_or(Sink::Stderr, Sink::File);
+    (!filter.directives.is_empty()).then_some(Logger { filter, sink })
+}
+
+/// Has everything that this process logs written to `path`, with the time.
+pub fn begin_daemon(path: &Path, echo: bool) {
+    let asked = env::value(env::LOG).and_then(|value| value.into_string().ok());
+    let filter = Filter::parse(asked.as_deref().unwrap_or(DAEMON_FILTER));
+    let mut log = DaemonLog { path: path.to_owned(), file: None, bytes: 0, echo };
+    log.open();
+    // Only the first logger of a process counts, and nothing was logged yet.
+    drop(LOGGER.set(Some(Logger { filter, sink: Sink::Daemon(Mutex::new(log)) })));
+}
+
+impl DaemonLog {
+    fn open(&mut self) {
+        self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+        let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
+        self.bytes = metadata.map_or(0, |metadata| metadata.len());
+    }
+
+    fn write(&mut self, line: &str) -> std::io::Result<()> {
+        if self.bytes > DAEMON_LOG_BYTES_MAX {
+            std::fs::rename(&self.path, self.path.with_extension("1"))?;
+            self.open();
+        }
+        if self.echo {
+            std::io::stderr().write_all(line.as_bytes())?;
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        self.bytes += line.len() as u64;
+        file.write_all(line.as_bytes())
+    }
 }
 
 /// Whether a message would be written: for messages that are costly to make.
@@ -115,9 +169,13 @@ pub fn write(target: &str, level: Level, message: fmt::Arguments<'_>) {
         return;
     }
     let line = format!("{:5} {target}[{}]: {message}\n", level.name(), std::process::id());
-    let written = match &logger.file {
-        Some(file) => (&mut &*file).write_all(line.as_bytes()),
-        None => std::io::stderr().write_all(line.as_bytes()),
+    let written = match &logger.sink {
+        Sink::Stderr => std::io::stderr().write_all(line.as_bytes()),
+        Sink::File(file) => (&mut &*file).write_all(line.as_bytes()),
+        Sink::Daemon(log) => {
+            let line = format!("{} {line}", times::timestamp(times::now_ms()));
+            log.lock().unwrap_or_else(PoisonError::into_inner).write(&line)
+        }
     };
     // A log that cannot be written must not change what the build does.
     drop(written);
@@ -186,6 +244,23 @@ mod tests {
         assert!(Filter::parse("TRACE").allows("anything", Level::Trace));
         assert!(Filter::parse("kache::store").allows("kache::store::evict", Level::Trace));
         assert!(!Filter::parse("kache::store").allows("kache::fs", Level::Error));
+    }
+
+    #[test]
+    fn the_daemons_log_is_bounded_by_twice_its_limit() {
+        let space = tempfile::tempdir().unwrap();
+        let path = space.path().join("log");
+        let mut log = DaemonLog { path: path.clone(), file: None, bytes: 0, echo: false };
+        log.open();
+        let line = "x".repeat(1 << 20);
+        for _ in 0..20 {
+            log.write(&line).unwrap();
+        }
+        let size = |path: &Path| path.metadata().unwrap().len();
+        let rotated = path.with_extension("1");
+        for part in [&path, &rotated] {
+            assert!((1..=DAEMON_LOG_BYTES_MAX + (1 << 20)).contains(&size(part)), "{part:?}");
+        }
     }
 
     #[test]

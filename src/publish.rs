@@ -17,7 +17,9 @@ use store_format::{
     UnitKey,
 };
 
+use crate::client;
 use crate::compile::Compiled;
+use crate::config::Config;
 use crate::explain;
 use crate::fs;
 use crate::index::Kind;
@@ -139,7 +141,11 @@ fn store(
     index.put(Kind::Result, &action.0, &result.encode()).map_err(|error| failed(&error))?;
     publish_manifest(&session.store, session.unit, &manifest).map_err(|error| failed(&error))?;
     session.account.stored(&result, ingested.known, explanation);
-    hold_cap(session, ingested.stored_bytes, &action);
+    hold_cap(&session.config, &session.store, ingested.stored_bytes, &action);
+    if session.config.uploads() {
+        let result = (session.unit, action);
+        client::queue_upload(&session.config, &session.store, &session.program, result);
+    }
     Ok(result)
 }
 
@@ -148,9 +154,8 @@ const EVICTION_MAX: Duration = Duration::from_secs(5);
 
 /// Has the store brought within its cap by a process of its own, if it is time to look. Builds that
 /// put into it faster than that can wait for it, so that the cap holds.
-fn hold_cap(session: &Session, stored_bytes: u64, action: &ActionKey) {
-    let config = &session.config;
-    let total_bytes = session.store.index.count_stored(stored_bytes);
+pub fn hold_cap(config: &Config, store: &Store, stored_bytes: u64, action: &ActionKey) {
+    let total_bytes = store.index.count_stored(stored_bytes);
     let cap_bytes = config.max_size_bytes;
     let ahead = is_far_above(total_bytes, cap_bytes);
     if !ahead && !is_due(stored_bytes, total_bytes, cap_bytes, &action.0) {

@@ -98,6 +98,7 @@ fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> 
         components,
         unit,
         expected: None,
+        program: rustc,
         account,
     };
     Ok(Run { toolchain, session, out_dir })

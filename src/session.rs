@@ -3,14 +3,19 @@
 //! Lookup, restore and replay on a hit; on a miss, waiting for an equal action that is being done
 //! elsewhere. Making the key before, and doing the action, is up to `wrap.rs` and `script.rs`.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::exit;
 use std::time::Duration;
 
-use store_format::{ActionKey, Digest, Input, Manifest, ManifestList, ResultRecord, UnitKey};
+use store_format::{
+    ActionKey, Digest, EventOutcome, Input, Manifest, ManifestList, ResultRecord, UnitKey,
+};
 
 use crate::account::Account;
+use crate::client::Call;
 use crate::config::Config;
 use crate::index::wait::wait;
 use crate::index::{Claim, ClaimGuard, Kind};
@@ -43,6 +48,8 @@ pub struct Session {
     pub certain: Vec<Input>,
     /// What stays the same when the sources, flags or dependencies of this crate change.
     pub name: Digest,
+    /// The compiler: it tells the builds of different toolchains apart.
+    pub program: OsString,
     /// The result of a hit that is to be verified by doing the action all the same.
     pub expected: Option<ResultRecord>,
     pub account: Account,
@@ -63,6 +70,15 @@ pub enum Turn {
     Act(Reason, Option<Claimed>),
     /// Something inside kache is broken: do the action without it.
     GiveUp,
+}
+
+/// How a result came to be in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was there.
+    Store,
+    /// This call had it fetched.
+    Demanded,
 }
 
 /// A claim on an action, held until it is dropped.
@@ -97,10 +113,44 @@ impl Session {
                 None => return Turn::GiveUp,
             };
             if claimed.is_some() {
-                return Turn::Act(reason, claimed);
+                return self.seek_elsewhere(reason, claimed);
             }
         }
-        Turn::Act(reason, None)
+        self.seek_elsewhere(reason, None)
+    }
+
+    /// Ends the process if the remote has the action's result. Others wait for it meanwhile.
+    fn seek_elsewhere(&mut self, reason: Reason, claimed: Option<Claimed>) -> Turn {
+        if self.config.has_remote()
+            && self.expected.is_none()
+            && let Ok(true) = catch_unwind(AssertUnwindSafe(|| self.fetch()))
+        {
+            drop(claimed);
+            exit(0)
+        }
+        Turn::Act(reason, claimed)
+    }
+
+    /// Has the daemon fetch the action's result; whether it is in place, replayed and reported.
+    fn fetch(&mut self) -> bool {
+        let Some(mut call) = Call::begin(&self.config, &self.store, &self.program) else {
+            return false;
+        };
+        let manifests = call.manifests(self.unit).unwrap_or_default();
+        let mut inputs =
+            Inputs::new(&self.roots, &self.store.memo, &self.working_directory).keeping();
+        let mut actions = manifests
+            .manifests()
+            .iter()
+            .filter_map(|manifest| action_key(self.unit, manifest, &mut inputs));
+        let mut asked = HashSet::new();
+        let fetched = actions.find(|action| asked.insert(*action) && call.fetch(*action));
+        call.end(fetched.is_some());
+        drop(actions);
+        drop(inputs);
+        self.account.looked_up();
+        let result = fetched.and_then(|action| find_result(&self.store, action));
+        result.is_some_and(|result| self.put_in_place(&result, Origin::Demanded).is_some())
     }
 
     fn guarded_lookup(&mut self) -> Option<Lookup> {
@@ -133,7 +183,7 @@ impl Session {
                 self.expected = Some(result);
                 return Lookup::Nothing(Reason::Verifying);
             }
-            match self.put_in_place(&result) {
+            match self.put_in_place(&result, Origin::Store) {
                 Some(()) => return Lookup::Hit,
                 None => reason = Reason::BlobUnusable,
             }
@@ -151,7 +201,7 @@ impl Session {
     }
 
     /// Restores a result and replays its streams; `None` if that cannot be done.
-    fn put_in_place(&mut self, result: &ResultRecord) -> Option<()> {
+    fn put_in_place(&mut self, result: &ResultRecord, origin: Origin) -> Option<()> {
         let streams = Streams::of(result, &self.roots)?;
         let from_earlier_boot = !result.durable && result.boot != current_boot();
         let options = Options {
@@ -166,7 +216,12 @@ impl Session {
             }
         };
         streams.write();
-        self.account.hit(&self.store, result, restored);
+        let outcome = match origin {
+            Origin::Demanded => EventOutcome::RemoteHit,
+            Origin::Store if result.fetched => EventOutcome::PrefetchHit,
+            Origin::Store => EventOutcome::LocalHit,
+        };
+        self.account.hit(&self.store, result, restored, outcome);
         if from_earlier_boot || result.fetched {
             publish::confirm(&self.store, result);
         }

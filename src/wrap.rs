@@ -14,6 +14,7 @@ use std::process::{Command, ExitStatus, exit};
 use store_format::Root;
 
 use crate::account::{Account, kind_of};
+use crate::client;
 use crate::compile;
 use crate::config::Config;
 use crate::env;
@@ -128,7 +129,12 @@ fn identified(
     let refuse = |error: &dyn std::fmt::Display| Reason::NotCached(error.to_string());
     let invocation = match parse(arguments, |path| fs::read(Path::new(path)).ok()) {
         Parsed::Compile(invocation) => *invocation,
-        Parsed::Pass(reason) => return Err(refuse(&reason)),
+        Parsed::Pass(reason) => {
+            if is_probe(arguments) {
+                client::build_begins(config, &arguments[0]);
+            }
+            return Err(refuse(&reason));
+        }
     };
     account.describe(&invocation);
     if let Some(reason) = excluded(config, &invocation, account.crate_name()) {
@@ -146,6 +152,11 @@ fn identified(
     )
     .map_err(|error| refuse(&error))?;
     Ok((store, invocation, toolchain))
+}
+
+/// Whether this is how Cargo asks a compiler who it is, at the beginning of a build.
+fn is_probe(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, flag] if flag == "-vV")
 }
 
 /// Why the configuration keeps this compilation out of the cache, if it does.
@@ -234,6 +245,7 @@ impl Compilation {
             roots,
             components,
             unit,
+            program: invocation.program.clone(),
             account,
         };
         Self { invocation, toolchain, session }

@@ -3,7 +3,7 @@
 use super::cargo::{Wrapper, cargo_home, configured_wrapper, is_kache};
 use super::output::Console;
 use super::toml_file::TomlFile;
-use super::{EXIT_FINDINGS, UsageError};
+use super::{EXIT_FINDINGS, UsageError, configuration, daemon};
 use crate::env;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -29,8 +29,8 @@ pub(super) struct Options {
     /// Take back what was set, and put another wrapper back that was replaced.
     #[arg(long)]
     undo: bool,
-    /// Nothing is installed as a service; scripts may still say so.
-    #[arg(long, hide = true)]
+    /// Do not have the daemon run as a service, which it does where a remote is configured.
+    #[arg(long)]
     no_service: bool,
 }
 
@@ -39,14 +39,18 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if options.undo {
         return undo(&plan, options, console);
     }
+    let service = !options.no_service && wants_service(console)?;
     let mut out = console.data();
-    let Some(change) = plan.change() else {
+    if plan.is_done() {
         writeln!(out, "Cargo uses kache already: {}", plan.current_text())?;
-        out.flush()?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    writeln!(out, "{change}")?;
+    }
+    for change in plan.change().into_iter().chain(service.then(|| SERVICE.to_owned())) {
+        writeln!(out, "{change}")?;
+    }
     out.flush()?;
+    if plan.is_done() && !service {
+        return Ok(ExitCode::SUCCESS);
+    }
     plan.warn(console);
     if options.check {
         return Ok(ExitCode::from(EXIT_FINDINGS));
@@ -55,7 +59,12 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         console.note("nothing was changed");
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
-    plan.apply()?;
+    if !plan.is_done() {
+        plan.apply()?;
+    }
+    if service {
+        daemon::service::install(console)?;
+    }
     if !Plan::make()?.is_done() {
         console.warning("the file is written, and something stronger still overrides it");
         return Ok(ExitCode::from(EXIT_FINDINGS));
@@ -104,6 +113,9 @@ fn undo(plan: &Plan, options: &Options, console: &Console) -> Result<ExitCode> {
     } else {
         file.save()?;
     }
+    if daemon::service::is_installed() {
+        daemon::service::uninstall(console)?;
+    }
     if let Some(other) = configured_wrapper().filter(|other| is_kache(&other.command, &plan.own)) {
         console.warning(&format!("{} still sets it", other.origin));
         return Ok(ExitCode::from(EXIT_FINDINGS));
@@ -117,6 +129,14 @@ fn undo(plan: &Plan, options: &Options, console: &Console) -> Result<ExitCode> {
 fn replaced_by_init(file: &TomlFile) -> Option<(String, String)> {
     let (comment, before) = file.comment(&TABLES, KEY)?.split_once(REPLACED)?;
     Some((before.trim_end().to_owned(), comment.to_owned()))
+}
+
+/// What is said of the service before it is made.
+const SERVICE: &str = "The daemon, which shares results through the remote, as a service of yours";
+
+/// Whether the daemon has something to do, and is no service yet.
+fn wants_service(console: &Console) -> Result<bool> {
+    Ok(configuration(console)?.config.has_remote() && !daemon::service::is_installed())
 }
 
 /// What Cargo uses, and what it should.
@@ -166,7 +186,7 @@ impl Plan {
     }
 
     fn warn(&self, console: &Console) {
-        let Some(current) = &self.current else { return };
+        let Some(current) = self.current.as_ref().filter(|_| !self.is_done()) else { return };
         let (origin, command) = (&current.origin, current.command.display());
         if Path::new(origin) == self.file {
             console.warning(&format!("`{command}` is replaced: Cargo has one wrapper"));

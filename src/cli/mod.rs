@@ -7,6 +7,7 @@ mod cargo;
 mod clean;
 mod completions;
 mod config;
+mod daemon;
 mod demo;
 mod doctor;
 mod gc;
@@ -23,13 +24,13 @@ mod save_manifest;
 mod stats;
 mod summary;
 mod sync;
-mod times;
 mod toml_file;
 mod why_miss;
 mod workspace;
 
 use crate::config::Loaded;
 use crate::config::value::{DURATION_FORM, parse_duration};
+use crate::times;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use output::Console;
@@ -92,6 +93,12 @@ enum Command {
     Clean(clean::Options),
     /// Read and change the configuration.
     Config(config::Options),
+    /// Run, start, stop and ask the daemon that shares results through a remote.
+    #[command(after_help = "Example: kache daemon stop")]
+    Daemon {
+        #[command(subcommand)]
+        command: Option<daemon::Command>,
+    },
     /// Print completions for a shell.
     #[command(
         after_help = "Example: kache completions fish > ~/.config/fish/completions/kache.fish"
@@ -180,6 +187,7 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::WhyMiss(options) => why_miss::run(&options, console),
         Command::Clean(options) => clean::run(&options, console),
         Command::Config(options) => config::run(options, console),
+        Command::Daemon { command } => daemon::run(&command.unwrap_or_default(), console),
         Command::Completions { shell } => completions::run(shell, console),
         Command::Man { directory } => man::run(&directory),
     }

@@ -136,6 +136,11 @@ impl Config {
         self.bypass_crates.iter().any(|name| name.replace('-', "_") == crate_name)
     }
 
+    /// The file that [`Config::load`] reads, if there is one.
+    pub fn file() -> Option<PathBuf> {
+        Loaded::read(&env::value, build_directory().as_deref()).file
+    }
+
     /// Whether there is a remote to use.
     pub fn has_remote(&self) -> bool {
         !self.local_only
@@ -143,6 +148,22 @@ impl Config {
                 RemoteKind::S3 => self.remote.bucket.is_some(),
                 RemoteKind::Filesystem => self.remote.path.is_some(),
             }
+    }
+
+    /// The remote as people know it, without anything that is secret; empty if there is none.
+    pub fn remote_name(&self) -> String {
+        let remote = &self.remote;
+        match (remote.kind, &remote.bucket, &remote.path) {
+            _ if !self.has_remote() => String::new(),
+            (RemoteKind::S3, Some(bucket), _) => format!("s3://{bucket}/{}", remote.prefix),
+            (_, _, Some(path)) => path.display().to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether what is stored here is to be uploaded.
+    pub fn uploads(&self) -> bool {
+        self.has_remote() && !self.remote_readonly
     }
 }
 
@@ -157,7 +178,7 @@ pub fn workspace_directory() -> Option<PathBuf> {
 }
 
 /// The working directory of the process that started this one, else the shell's.
-fn build_directory() -> Option<PathBuf> {
+pub fn build_directory() -> Option<PathBuf> {
     if cfg!(target_os = "linux") {
         let link = format!("/proc/{}/cwd", std::os::unix::process::parent_id());
         if let Ok(directory) = std::fs::read_link(link) {

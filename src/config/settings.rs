@@ -442,7 +442,7 @@ pub static SETTINGS: &[Setting] = &[
     ),
     environment_only(
         env::SOCKET_PATH,
-        "`daemon.sock` in the store",
+        "`daemon/sock` in the store",
         Field::Path(|c| &mut c.socket_path),
         "the daemon's socket",
     ),

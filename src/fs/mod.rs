@@ -136,7 +136,14 @@ pub fn list(path: &Path) -> Result<Vec<(OsString, Option<FileKind>)>, FsError> {
 /// A lock that the kernel takes back when its holder ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: std::os::fd::OwnedFd,
+    file: std::os::fd::OwnedFd,
+}
+
+impl Lock {
+    /// The locked file. Whoever inherits it has the lock, until the last copy is closed.
+    pub fn into_file(self) -> std::os::fd::OwnedFd {
+        self.file
+    }
 }
 
 /// Locks a file, which is made where it is missing; `None` if another process has it locked.
@@ -158,7 +165,7 @@ fn flock(path: &Path, operation: FlockOperation) -> Result<Lock, FsError> {
     let mode = Mode::from_raw_mode(0o644);
     let file = retry(|| rustix::fs::open(path, flags, mode)).context("open", path)?;
     retry(|| rustix::fs::flock(&file, operation)).context("lock", path)?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// The names in a directory; none where there is no such directory.

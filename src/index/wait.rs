@@ -23,6 +23,17 @@ pub fn wait(process: ProcessId, bound: Duration) -> Waited {
     kernel::wait(pid, process, bound)
 }
 
+/// A process that runs, told from later ones with its number as far as the system allows.
+pub fn running(pid: u32) -> Option<ProcessId> {
+    let start = kernel::start_of(Pid::from_raw(i32::try_from(pid).ok()?)?)?;
+    Some(ProcessId::new(pid, start))
+}
+
+/// How long a process has been running; `None` where the system does not tell.
+pub fn running_for(pid: u32) -> Option<Duration> {
+    kernel::running_for(Pid::from_raw(i32::try_from(pid).ok()?)?)
+}
+
 /// This process; `None` where its start cannot be found out.
 pub(super) fn own_id() -> Option<ProcessId> {
     static OWN: OnceLock<Option<ProcessId>> = OnceLock::new();
@@ -41,7 +52,7 @@ pub(super) fn scope() -> u64 {
 
 /// Whether a process runs: not one of the same number that started later, nor one that has ended
 /// and not been waited for by its parent.
-pub(super) fn is_alive(process: ProcessId) -> bool {
+pub fn is_alive(process: ProcessId) -> bool {
     let start = pid_of(process).and_then(kernel::start_of);
     start.is_some_and(|start| ProcessId::new(process.pid, start) == process)
 }
@@ -77,6 +88,13 @@ mod kernel {
         let mut text = [0; 1024];
         let length = rustix::io::read(&file, &mut text[..]).ok()?;
         parse_start(&text[..length])
+    }
+
+    pub(super) fn running_for(pid: Pid) -> Option<Duration> {
+        use rustix::time::{ClockId, clock_gettime};
+        let began_ms = start_of(pid)?.checked_mul(1000)? / rustix::param::clock_ticks_per_second();
+        let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
+        since_boot.checked_sub(Duration::from_millis(began_ms))
     }
 
     /// The 22nd field, of a process whose state (the third) is not that of one that has ended. The
@@ -143,6 +161,10 @@ mod kernel {
         }
     }
 
+    pub(super) fn running_for(_pid: Pid) -> Option<Duration> {
+        None
+    }
+
     pub(super) fn wait(pid: Pid, _process: ProcessId, bound: Duration) -> Waited {
         let Ok(queue) = kqueue() else { return Waited::TimedOut };
         let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
@@ -175,6 +197,10 @@ mod kernel {
     }
 
     pub(super) fn start_of(_pid: Pid) -> Option<u64> {
+        None
+    }
+
+    pub(super) fn running_for(_pid: Pid) -> Option<Duration> {
         None
     }
 

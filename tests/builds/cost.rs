@@ -9,8 +9,9 @@ use crate::support::{Cargo, TestSpace, succeed};
 /// not those that look at the toolchain.
 const CALLS_MAX: usize = 110;
 
-/// Peak memory of a hit.
-const MEMORY_BYTES_MAX: u64 = 8 << 20;
+/// Peak memory of a hit. Pages of the executable near those that run are counted with them; without
+/// optimization it is several times as large.
+const MEMORY_BYTES_MAX: u64 = if cfg!(debug_assertions) { 20 << 20 } else { 8 << 20 };
 
 /// A call as Cargo makes it for a library of the registry.
 fn compile(space: &TestSpace) -> Cargo<'_> {

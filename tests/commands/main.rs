@@ -38,6 +38,7 @@ Commands:
  purge Remove results from the store
  clean Find target directories, and show what each would really free
  config Read and change the configuration
+ daemon Run, start, stop and ask the daemon that shares results through a remote
  completions Print completions for a shell
  help Print this message or the help of the given subcommand(s)
 

@@ -345,3 +345,42 @@ exit status 0
     );
     assert!(!file.exists(), "init made the file, so undoing it removes it");
 }
+
+#[test]
+fn init_installs_the_daemons_service_where_there_is_a_remote() {
+    let space = Space::new();
+    let home = space.path("home");
+    // What tells systemd is not to reach the one of this machine.
+    let told = space.path("told");
+    let bin = space.path("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", told.display());
+    let systemctl = bin.join("systemctl");
+    std::fs::write(&systemctl, script).unwrap();
+    std::fs::set_permissions(&systemctl, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let run = |arguments: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        kache(&space, arguments)
+            .env("PATH", path)
+            .env("HOME", &home)
+            .env("KACHE_S3_BUCKET", "builds")
+            .output()
+            .unwrap()
+    };
+    let unit = home.join(".config/systemd/user/kache.service");
+    assert!(run(&["init", "-y", "--no-service"]).status.success());
+    assert!(!unit.exists());
+    let text = |output: std::process::Output| String::from_utf8(output.stdout).unwrap();
+    assert!(text(run(&["init", "--check"])).contains("as a service"));
+    assert!(run(&["init", "-y"]).status.success());
+    let written = std::fs::read_to_string(&unit).unwrap();
+    assert!(written.contains("kache\" daemon run\n"), "{written}");
+    assert!(!text(run(&["init", "--check"])).contains("as a service"));
+    assert!(run(&["daemon", "uninstall"]).status.success());
+    assert!(!unit.exists());
+    let told = std::fs::read_to_string(told).unwrap();
+    let expected = "--user daemon-reload\n--user enable --now kache.service\n\
+                    --user disable --now kache.service\n--user daemon-reload\n";
+    assert_eq!(told, expected);
+}

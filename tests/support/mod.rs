@@ -128,10 +128,15 @@ impl TestSpace {
         self.toolchain = toolchain;
     }
 
+    /// The toolchain of every later build.
+    pub(crate) fn toolchain(&self) -> Toolchain {
+        self.toolchain.clone()
+    }
+
     /// Makes a shell script the compiler of every later build. It gets compilations only; queries
     /// reach the real compiler.
     pub(crate) fn script_compiler(&mut self, script: &str) {
-        let real = self.toolchain.clone();
+        let real = self.toolchain();
         let head = "#!/bin/sh\ncase \"$*\" in *--crate-name*) ;; *) exec";
         let text = format!("{head} {} \"$@\";; esac\n{script}", real.rustc.display());
         let rustc = self.write_program("scripted/rustc", text);

@@ -1,0 +1,254 @@
+//! `kache daemon`: runs the daemon, starts and stops it, and makes a service of it.
+
+pub(super) mod service;
+
+use super::output::{Console, Style, Table};
+use super::{EXIT_FINDINGS, UsageError, configuration, human};
+use crate::client::{self, Connection, Place};
+use crate::config::Config;
+use crate::daemon::{self, DRAIN_MAX};
+use crate::times;
+use anyhow::{Context, Result, bail};
+use rustix::event::Timespec;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use store_format::message::{Answer, Request, Status};
+
+/// How long the daemon may take to say something that it knows.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// What a daemon that stops may take beyond its own limits.
+const STOP_SLACK: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug, Default, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show whether the daemon runs, and what it does.
+    #[default]
+    Status,
+    /// Run the daemon here, until it is told to end.
+    Run {
+        /// Become a process of one's own.
+        #[arg(long, hide = true)]
+        detach: bool,
+        /// It is one already.
+        #[arg(long, hide = true, conflicts_with = "detach")]
+        detached: bool,
+    },
+    /// Start the daemon in the background.
+    Start,
+    /// Let the daemon finish its uploads, for a minute at most, and end it.
+    Stop,
+    /// Stop the daemon and start it again.
+    Restart,
+    /// Have systemd or launchd run the daemon whenever you are logged in.
+    Install,
+    /// Take that back.
+    Uninstall,
+    /// Show the end of the daemon's log.
+    Log {
+        /// How many lines.
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: usize,
+    },
+}
+
+pub(super) fn run(command: &Command, console: &Console) -> Result<ExitCode> {
+    if let Command::Run { detach, detached } = command {
+        return run_here(*detach, *detached, console);
+    }
+    let config = configuration(console)?.config;
+    match command {
+        Command::Status => status(&config, console),
+        Command::Start => start(&config, console),
+        Command::Stop => stop(&config, console).map(|_| ExitCode::SUCCESS),
+        Command::Restart => {
+            stop(&config, console)?;
+            start(&config, console)
+        }
+        Command::Install => service::install(console).map(|()| ExitCode::SUCCESS),
+        Command::Uninstall => service::uninstall(console).map(|()| ExitCode::SUCCESS),
+        Command::Log { lines } => log(&config, *lines, console),
+        Command::Run { .. } => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode> {
+    if detach {
+        return Err(daemon::detach().into());
+    }
+    let config = configuration(console)?.config;
+    let place = Place::of(&config);
+    let Some(start) = daemon::prepare(&place, detached)? else {
+        console.note("the daemon runs already");
+        return Ok(ExitCode::SUCCESS);
+    };
+    daemon::run(config, start)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a daemon that may not be there.
+fn ask(config: &Config, request: &Request, bound: Duration) -> Result<Option<Answer>> {
+    let socket = Place::of(config).socket;
+    let mut connection = match Connection::open(&socket, Instant::now() + bound) {
+        Ok(connection) => connection,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("connect to {}", socket.display()));
+        }
+    };
+    match connection.ask(request) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => Err(error).context("the daemon does not answer"),
+    }
+}
+
+/// What the daemon says of itself; `None` if there is none.
+pub(super) fn ask_status(config: &Config) -> Result<Option<Status>> {
+    match ask(config, &Request::Status, ANSWER_MAX)? {
+        Some(Answer::Status(status)) => Ok(Some(*status)),
+        Some(_) => bail!("the daemon is of another version"),
+        None => Ok(None),
+    }
+}
+
+/// How many results wait to be uploaded, with or without a daemon.
+pub(super) fn queued(config: &Config) -> u64 {
+    let names = crate::fs::list_names_if_present(&client::uploads(&config.cache_dir));
+    let entries = names.unwrap_or_default();
+    entries.iter().filter(|name| client::queued(name).is_some()).count() as u64
+}
+
+fn status(config: &Config, console: &Console) -> Result<ExitCode> {
+    let status = ask_status(config)?;
+    let mut out = console.data();
+    out.write_all(shown(config, status.as_ref(), console).as_bytes())?;
+    out.flush()?;
+    Ok(if status.is_some() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
+}
+
+/// The daemon's state as a few lines.
+pub(super) fn shown(config: &Config, status: Option<&Status>, console: &Console) -> String {
+    let mut table = Table::new(&[false]);
+    let heading = |text: &str| console.paint(Style::Heading, text);
+    let Some(status) = status else {
+        table.row([heading("Daemon"), "not running".to_owned()]);
+        table.row([heading("Queue"), waiting(queued(config))]);
+        return table.render(0);
+    };
+    let age = Duration::from_millis(times::now_ms().saturating_sub(status.started_ms));
+    table.row([
+        heading("Daemon"),
+        format!(
+            "process {}, version {}, running for {}",
+            status.pid,
+            status.version,
+            human::time(age)
+        ),
+    ]);
+    let remote = if status.remote.is_empty() { "none configured" } else { &status.remote };
+    let resting = if status.resting { ", left alone for a while after failures" } else { "" };
+    table.row([heading("Remote"), format!("{remote}{resting}")]);
+    table.row([heading("Queue"), waiting(status.uploads_queued)]);
+    table.row([
+        heading("Uploads"),
+        transfers(status.uploads, status.uploaded_bytes, status.uploads_active),
+    ]);
+    let ahead = format!(
+        "{}, {} ahead of demand",
+        transfers(status.downloads, status.downloaded_bytes, status.downloads_active),
+        human::count(status.prefetched)
+    );
+    table.row([heading("Downloads"), ahead]);
+    table.row([
+        heading("Requests"),
+        format!("{}, {} failed", human::count(status.requests), human::count(status.failures)),
+    ]);
+    table.row([heading("Builds"), human::count(status.builds)]);
+    if !status.last_error.is_empty() {
+        table.row([heading("Last error"), status.last_error.clone()]);
+    }
+    table.render(0)
+}
+
+fn waiting(count: u64) -> String {
+    format!("{} waiting to be uploaded", human::plural(count, "result", "results"))
+}
+
+fn transfers(count: u64, bytes: u64, active: u64) -> String {
+    format!("{} ({}), {} now", human::count(count), human::size(bytes), human::count(active))
+}
+
+fn start(config: &Config, console: &Console) -> Result<ExitCode> {
+    let place = Place::of(config);
+    let deadline = Instant::now() + ANSWER_MAX;
+    let child = loop {
+        let started = client::start(config, &place, Stdio::piped()).context("start the daemon")?;
+        if let Some(child) = started {
+            break child;
+        }
+        if ask_status(config)?.is_some() {
+            console.note("the daemon runs already");
+            return Ok(ExitCode::SUCCESS);
+        }
+        // The one that has the lock is about to listen, or about to end.
+        if Instant::now() > deadline {
+            bail!("there is a daemon that does not listen at {}", place.socket.display());
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        rustix::event::poll(&mut [], Some(&pause)).context("wait for the daemon")?;
+    };
+    let mut word = String::new();
+    let output = child.stdout.context("the daemon has no output")?;
+    BufReader::new(output).read_line(&mut word).context("wait for the daemon")?;
+    if word != "ready\n" {
+        let hint = format!("`kache daemon log` shows {}", place.log().display());
+        return Err(UsageError::new("the daemon ended right after its start").hint(hint).into());
+    }
+    console.note("the daemon runs");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether one was running.
+fn stop(config: &Config, console: &Console) -> Result<bool> {
+    let Some(answer) = ask(config, &Request::Stop, DRAIN_MAX + STOP_SLACK)? else {
+        console.note("no daemon was running");
+        return Ok(false);
+    };
+    let Answer::Stopped { uploads_left } = answer else {
+        bail!("the daemon is of another version");
+    };
+    if uploads_left > 0 {
+        console.warning(&format!("{}; they are kept", waiting(uploads_left)));
+    }
+    daemon::wait_for_end(&Place::of(config)).context("wait for the daemon's end")?;
+    console.note("the daemon has ended");
+    Ok(true)
+}
+
+fn log(config: &Config, lines: usize, console: &Console) -> Result<ExitCode> {
+    let path = Place::of(config).log();
+    let Some(text) = tail(&path, lines)? else {
+        console.note(&format!("there is no {}", path.display()));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut out = console.data();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The last lines of a file; `None` if there is none.
+fn tail(path: &Path, count: usize) -> Result<Option<String>> {
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    Ok(Some(lines[lines.len().saturating_sub(count)..].concat()))
+}

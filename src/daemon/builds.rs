@@ -1,0 +1,372 @@
+//! Builds: which processes of Cargo are being served, what they are about to need, and what they used.
+//!
+//! A build is known from its first word to the end of its process. At the beginning the list of what
+//! a build like it used is fetched, which says what to prefetch, and which manifests a unit has
+//! without another request; at the end the list is written again if there was anything new.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use store_format::message::BuildOf;
+use store_format::slot::ProcessId;
+use store_format::{BuildList, Digest, Kind, ManifestList, ResultRecord, UnitKey};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::fs;
+use crate::index::wait;
+use crate::remote::build::{identity, list_of_build, selection};
+use crate::remote::{Remote, RemoteError};
+use crate::times;
+
+use super::transfers::{Fetched, Purpose, Transfers};
+use super::uploads::Uploads;
+
+/// A build may wait in vain for this long, all its calls together, beyond what it was saved.
+const VAIN_MAX: Duration = Duration::from_secs(10);
+/// How far back the events of a build may lie whose start is not known.
+const BUILD_MAX: Duration = Duration::from_hours(24);
+/// How long the list of a build waits for the uploads of what it names.
+const UPLOADS_MAX: Duration = Duration::from_mins(10);
+
+#[derive(Debug)]
+pub(super) struct Builds {
+    config: Config,
+    transfers: Arc<Transfers>,
+    uploads: Arc<Uploads>,
+    known: Arc<Mutex<HashMap<u32, Arc<Build>>>>,
+}
+
+/// One process of Cargo.
+#[derive(Debug)]
+pub(super) struct Build {
+    of: BuildOf,
+    process: ProcessId,
+    began_ms: u64,
+    expected: watch::Sender<Option<Arc<Expected>>>,
+    ended: watch::Sender<bool>,
+    balance: Mutex<Balance>,
+}
+
+/// What a build like this one used.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    list: BuildList,
+    /// Where in the list each unit is.
+    manifests: HashMap<UnitKey, usize>,
+}
+
+/// The time that calls of a build have lost and won.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Balance {
+    lost: Duration,
+    won: Duration,
+}
+
+impl Build {
+    /// Whether its calls have waited in vain for too long.
+    pub(super) fn is_given_up(&self) -> bool {
+        let balance = *self.balance();
+        balance.lost > balance.won + VAIN_MAX
+    }
+
+    /// Takes note of how long a call waited; `saved` is what its result saves.
+    pub(super) fn waited(&self, waited: Duration, saved: Option<Duration>) {
+        let mut balance = self.balance();
+        match saved {
+            Some(saved) => balance.won += saved,
+            None => balance.lost += waited,
+        }
+    }
+
+    fn balance(&self) -> MutexGuard<'_, Balance> {
+        self.balance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The manifests of a unit in the build's list, once that is there.
+    pub(super) async fn manifests(&self, unit: UnitKey) -> Option<ManifestList> {
+        let mut expected = self.expected.subscribe();
+        let expected = expected.wait_for(Option::is_some).await.ok()?.clone()?;
+        let place = *expected.manifests.get(&unit)?;
+        Some(expected.list.actions[place].manifests.clone())
+    }
+
+    fn identity(&self, config: &Config) -> Digest {
+        let lockfile = Path::new(OsStr::from_bytes(&self.of.directory))
+            .ancestors()
+            .find_map(|directory| fs::read(&directory.join("Cargo.lock")).ok());
+        let lockfile = lockfile.unwrap_or_default();
+        identity(&lockfile, &self.of.toolchain.0, config.key_salt.as_deref())
+    }
+
+    fn selection(&self) -> Digest {
+        let (profile, target) = selected(&self.of.command_line);
+        selection(&profile, &target)
+    }
+}
+
+/// What a command line of Cargo builds: the kind of units and their profile, and the targets.
+fn selected(command_line: &[u8]) -> (String, String) {
+    let words: Vec<String> = command_line
+        .split(|byte| *byte == 0)
+        .skip(1)
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .take_while(|word| word != "--")
+        .collect();
+    let after = |long: &str, short: Option<&str>| {
+        let mut values = Vec::new();
+        for (place, word) in words.iter().enumerate() {
+            if word == long || short == Some(word) {
+                values.extend(words.get(place + 1).cloned());
+            } else if let Some(rest) = word.strip_prefix(long)
+                && let Some(value) = rest.strip_prefix('=')
+            {
+                values.push(value.to_owned());
+            }
+        }
+        values
+    };
+    let command = words.iter().find(|word| !word.starts_with(['-', '+'])).map(String::as_str);
+    let kind = match command {
+        Some("check" | "c" | "clippy" | "fix") => "check",
+        Some("test" | "t" | "nextest") => "test",
+        Some("bench") => "bench",
+        Some("doc" | "d" | "rustdoc") => "doc",
+        Some("install") => "install",
+        _ => "build",
+    };
+    let release = words.iter().any(|word| word == "--release" || word == "-r");
+    let profile = match after("--profile", None).pop() {
+        Some(profile) => profile,
+        None if release => "release".to_owned(),
+        None => "default".to_owned(),
+    };
+    let mut targets = after("--target", None);
+    targets.sort();
+    (format!("{kind} {profile}"), targets.join(" "))
+}
+
+impl Builds {
+    pub(super) fn new(config: &Config, transfers: Arc<Transfers>, uploads: Arc<Uploads>) -> Self {
+        Self { config: config.clone(), transfers, uploads, known: Arc::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<u32, Arc<Build>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.known().len()
+    }
+
+    /// Whether another process of Cargo than this one is being served.
+    pub(super) fn serves_another(&self, cargo_pid: u32) -> bool {
+        self.known().keys().any(|pid| *pid != cargo_pid)
+    }
+
+    /// The build that a wrapper belongs to; `None` if its Cargo is gone.
+    pub(super) fn of(
+        self: &Arc<Self>,
+        of: BuildOf,
+        runtime: &tokio::runtime::Handle,
+    ) -> Option<Arc<Build>> {
+        let process = wait::running(of.cargo_pid)?;
+        let mut known = self.known();
+        if let Some(build) = known.get(&of.cargo_pid).filter(|build| build.process == process) {
+            return Some(Arc::clone(build));
+        }
+        let ago = wait::running_for(of.cargo_pid).unwrap_or(BUILD_MAX);
+        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let build = Arc::new(Build {
+            process,
+            began_ms: times::now_ms().saturating_sub(ago_ms),
+            expected: watch::Sender::new(None),
+            ended: watch::Sender::new(false),
+            balance: Mutex::default(),
+            of,
+        });
+        known.insert(build.of.cargo_pid, Arc::clone(&build));
+        drop(known);
+        runtime.spawn(Arc::clone(self).prefetch(Arc::clone(&build)));
+        self.watch(&build, runtime);
+        Some(build)
+    }
+
+    /// Has the end of a build noticed, by a thread that waits for it.
+    fn watch(self: &Arc<Self>, build: &Arc<Build>, runtime: &tokio::runtime::Handle) {
+        let (builds, build) = (Arc::clone(self), Arc::clone(build));
+        let runtime = runtime.clone();
+        let wait = move || {
+            wait::wait(build.process, BUILD_MAX);
+            build.ended.send_replace(true);
+            let mut known = builds.known();
+            if known.get(&build.of.cargo_pid).is_some_and(|known| Arc::ptr_eq(known, &build)) {
+                known.remove(&build.of.cargo_pid);
+            }
+            drop(known);
+            runtime.spawn(async move { builds.finish(&build).await });
+        };
+        if let Err(error) = std::thread::Builder::new().name("build".into()).spawn(wait) {
+            crate::log::warn!("the end of a build will not be noticed: {error}");
+        }
+    }
+
+    /// Fetches a build's list and what it names, in order, for as long as the build lasts.
+    async fn prefetch(self: Arc<Self>, build: Arc<Build>) {
+        let began = Instant::now();
+        let list = self.list(&build).await;
+        let manifests = list.actions.iter().enumerate().map(|(place, action)| (action.unit, place));
+        let manifests = manifests.collect();
+        let expected = Arc::new(Expected { list, manifests });
+        build.expected.send_replace(Some(Arc::clone(&expected)));
+        let count = expected.list.actions.len();
+        if count == 0 {
+            return;
+        }
+        crate::log::info!("a build is expected to need {count} results");
+        let deadline = Duration::from_secs(self.config.prefetch_deadline_secs);
+        let mut ended = build.ended.subscribe();
+        let how = tokio::select! {
+            fetched = self.fetch_all(&expected.list) => format!("{fetched} fetched"),
+            _ = ended.wait_for(|ended| *ended) => "the build ended".to_owned(),
+            () = tokio::time::sleep(deadline.saturating_sub(began.elapsed())) => "too late".to_owned(),
+        };
+        crate::log::info!("prefetch ends after {:?}: {how}", began.elapsed());
+    }
+
+    /// What a build like this one used; empty if nobody knows, or nothing is to be prefetched.
+    async fn list(&self, build: &Build) -> BuildList {
+        let Some(remote) = self.transfers.remote() else { return BuildList::default() };
+        if !self.config.prefetch_enabled || !self.transfers.may_try() {
+            return BuildList::default();
+        }
+        let (identity, selection) = (build.identity(&self.config), build.selection());
+        let asked = remote.build(&identity, &selection).await;
+        let found = self.transfers.judge(&selection, asked);
+        found.ok().flatten().unwrap_or_default()
+    }
+
+    /// Demands are served besides: some of the transfers that are allowed are left to them.
+    async fn fetch_all(&self, list: &BuildList) -> usize {
+        let at_a_time = self.config.s3_concurrency.saturating_mul(3).div_ceil(4).clamp(1, 1024);
+        let permits = Arc::new(Semaphore::new(usize::try_from(at_a_time).unwrap_or(1)));
+        let mut running = JoinSet::new();
+        let mut bytes: u64 = 0;
+        for action in &list.actions {
+            if self.transfers.is_stored(action.action) {
+                continue;
+            }
+            bytes = bytes.saturating_add(action.size_bytes);
+            if bytes > self.config.prefetch_max_bytes {
+                crate::log::info!("more than prefetch_max_bytes: the rest is left to demand");
+                break;
+            }
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+            let (transfers, action) = (Arc::clone(&self.transfers), action.action);
+            running.spawn(async move {
+                let fetched = transfers.fetch(action, Purpose::Prefetch).await;
+                drop(permit);
+                fetched
+            });
+        }
+        let mut stored = 0;
+        while let Some(fetched) = running.join_next().await {
+            stored += usize::from(matches!(fetched, Ok(Fetched::Stored)));
+        }
+        stored
+    }
+
+    /// Writes the lists of all builds as far as they have come.
+    pub(super) async fn finish_all(&self) {
+        let builds: Vec<_> = self.known().values().cloned().collect();
+        for build in builds {
+            self.finish(&build).await;
+        }
+    }
+
+    /// Writes the list of a build if it used anything that the list does not name.
+    async fn finish(&self, build: &Arc<Build>) {
+        let Some(remote) = self.transfers.writable_remote() else { return };
+        if let Err(error) = self.put_list(remote, build).await {
+            self.transfers.failed(&error);
+        }
+    }
+
+    async fn put_list(&self, remote: &Remote, build: &Arc<Build>) -> Result<(), RemoteError> {
+        let store = Arc::clone(&self.transfers.store);
+        let (cargo_pid, began_ms) = (build.of.cargo_pid, build.began_ms);
+        let listed =
+            tokio::task::spawn_blocking(move || list_of_build(&store, cargo_pid, began_ms));
+        let Ok(list) = listed.await else { return Ok(()) };
+        let list = list?;
+        if list.actions.is_empty() || !self.transfers.may_try() {
+            return Ok(());
+        }
+        // Cargo may have written the lockfile only then.
+        let (identity, selection) = (build.identity(&self.config), build.selection());
+        let earlier = remote.build(&identity, &selection).await?.unwrap_or_default();
+        let known: HashSet<_> = earlier.actions.iter().map(|action| action.action).collect();
+        if list.actions.iter().all(|action| known.contains(&action.action)) {
+            return Ok(());
+        }
+        // Should they take longer, the list names what is not there yet, and that is a miss.
+        drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.drained()).await);
+        let list = list.merged_with(earlier);
+        crate::log::info!("a build used {} results", list.actions.len());
+        remote.put_build(&identity, &selection, &list).await
+    }
+
+    /// What a result saves whoever does not have to make it.
+    pub(super) fn cost(&self, action: store_format::ActionKey) -> Duration {
+        let record = self.transfers.store.index.get(Kind::Result, &action.0);
+        let result = record.and_then(|record| ResultRecord::decode(&record).ok());
+        Duration::from_micros(result.map_or(0, |result| result.cost_us))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_of_the_same_kind_and_profile_share_a_list() {
+        let of = |line: &str| selected(line.replace(' ', "\0").as_bytes());
+        assert_eq!(of("cargo build"), of("/x/cargo +nightly run --bin a"));
+        assert_eq!(of("cargo b --release"), of("cargo build --profile=release -- --profile x"));
+        assert_eq!(of("cargo check --target a --target=b").1, "a b");
+        assert_eq!(of("cargo -q clippy"), of("cargo check"));
+        for other in ["cargo test", "cargo check", "cargo build -r", "cargo build --target a"] {
+            assert_ne!(of("cargo build"), of(other), "{other}");
+        }
+        assert_eq!(of(""), of("cargo build"));
+    }
+
+    #[test]
+    fn a_build_that_waits_in_vain_is_given_up_and_one_that_gains_is_not() {
+        let build = Build {
+            of: BuildOf {
+                configuration: Digest([0; 32]),
+                toolchain: Digest([0; 32]),
+                cargo_pid: 1,
+                directory: Vec::new(),
+                command_line: Vec::new(),
+            },
+            process: ProcessId::new(1, 1),
+            began_ms: 0,
+            expected: watch::Sender::new(None),
+            ended: watch::Sender::new(false),
+            balance: Mutex::default(),
+        };
+        build.waited(VAIN_MAX, None);
+        assert!(!build.is_given_up());
+        build.waited(Duration::from_millis(1), None);
+        assert!(build.is_given_up());
+        build.waited(Duration::from_secs(2), Some(Duration::from_secs(1)));
+        assert!(!build.is_given_up());
+    }
+}

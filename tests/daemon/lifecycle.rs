@@ -1,0 +1,173 @@
+//! How the daemon begins and ends, what it inherits, and what it costs while nothing happens.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Stdio;
+
+use crate::machine::{Machine, end};
+use crate::support::TestSpace;
+
+fn machine() -> (TestSpace, Machine) {
+    let remote = TestSpace::new();
+    let machine = Machine::sharing(&remote.path("remote"));
+    (remote, machine)
+}
+
+#[test]
+fn one_daemon_runs_however_many_are_started() {
+    let (_remote, machine) = machine();
+    let starts: Vec<_> = (0..12)
+        .map(|_| machine.command(&["daemon", "start"]).stderr(Stdio::null()).spawn().unwrap())
+        .collect();
+    for mut start in starts {
+        assert!(start.wait().unwrap().success());
+    }
+    let pid = machine.daemon().expect("a daemon runs");
+    let second = machine.run(&["daemon", "run"]);
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.success() && told.contains("runs already"), "{told}");
+    assert_eq!(machine.daemon(), Some(pid));
+    assert_eq!(machine.log().matches(" at ").count(), 1, "{}", machine.log());
+}
+
+#[test]
+fn a_daemon_has_nothing_of_the_build_that_started_it() {
+    let (_remote, mut machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "")]);
+    machine.set("SECRET_OF_THE_BUILD", "x");
+    machine.set("AWS_PROFILE", "shared");
+    // The space's log is a descriptor that every process of a build inherits.
+    machine.space.build("a");
+    let pid = machine.daemon().expect("the build started a daemon");
+    let process = format!("/proc/{pid}");
+    let environment = fs::read(format!("{process}/environ")).unwrap();
+    let mut names: Vec<_> = environment
+        .split(|byte| *byte == 0)
+        .filter_map(|variable| variable.split(|byte| *byte == b'=').next())
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .filter(|name| !name.is_empty() && !name.starts_with("SSL_CERT_"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["AWS_PROFILE", "HOME", "KACHE_CACHE_DIR", "KACHE_CONFIG"]);
+    assert_eq!(fs::read_link(format!("{process}/cwd")).unwrap().to_str(), Some("/"));
+    let own = machine.space.cache().display().to_string();
+    for entry in fs::read_dir(format!("{process}/fd")).unwrap() {
+        let Ok(target) = fs::read_link(entry.unwrap().path()) else { continue };
+        let target = target.display().to_string();
+        let known = ["/dev/null", "socket:", "anon_inode:", &own];
+        assert!(known.iter().any(|start| target.starts_with(start)), "{target}");
+    }
+    let stat = fs::read_to_string(format!("{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let (group, session) = (fields[2], fields[3]);
+    assert_eq!([group, session], [pid.to_string(), pid.to_string()]);
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_that_keeps_the_next_one_from_running() {
+    let (_remote, machine) = machine();
+    machine.kache(&["daemon", "start"]);
+    let first = machine.daemon().expect("a daemon runs");
+    end(first);
+    assert!(machine.place().join("sock").exists(), "the socket is stale");
+    let status = machine.run(&["daemon", "status"]);
+    assert_eq!(status.status.code(), Some(1));
+    machine.kache(&["daemon", "start"]);
+    assert!(machine.daemon().is_some_and(|second| second != first));
+}
+
+#[test]
+fn only_the_owner_may_enter_where_the_socket_is() {
+    let (_remote, machine) = machine();
+    fs::create_dir_all(machine.place()).unwrap();
+    fs::set_permissions(machine.place(), fs::Permissions::from_mode(0o755)).unwrap();
+    machine.kache(&["daemon", "start"]);
+    assert_eq!(fs::metadata(machine.place()).unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_cache_far_down_has_a_socket_all_the_same() {
+    let (_remote, mut machine) = machine();
+    let deep = machine.space.path("deep/".repeat(30)).join("cache");
+    machine.set("KACHE_CACHE_DIR", &deep.display().to_string());
+    machine.kache(&["daemon", "start"]);
+    assert!(machine.daemon().is_some());
+    machine.kache(&["daemon", "stop"]);
+}
+
+#[test]
+fn a_daemon_that_nobody_asks_ends_by_itself() {
+    let (_remote, mut machine) = machine();
+    machine.set("KACHE_DAEMON_IDLE_TIMEOUT", "1");
+    let mut daemon = machine.command(&["daemon", "run"]).stderr(Stdio::null()).spawn().unwrap();
+    assert!(daemon.wait().unwrap().success());
+    assert!(machine.log().contains("ends: Idle"), "{}", machine.log());
+}
+
+#[test]
+fn a_daemon_of_another_configuration_makes_way() {
+    let (remote, machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "")]);
+    machine.kache(&["daemon", "start"]);
+    let first = machine.daemon().expect("a daemon runs");
+    let config = machine.space.read("home/.config/kache/config.toml");
+    let other = config.replace("/remote\"", "/other\"");
+    assert_ne!(config, other);
+    machine.space.write("home/.config/kache/config.toml", other);
+    machine.space.build("a");
+    assert_ne!(machine.daemon(), Some(first), "{}", machine.log());
+    assert!(machine.log().contains("ends: Replaced"), "{}", machine.log());
+    // Started just now, it may be younger than the pause between starts allows for another.
+    machine.run(&["daemon", "start"]);
+    machine.kache(&["daemon", "stop"]);
+    assert!(remote.path("other").exists(), "what was queued is in the new place");
+    assert!(!remote.path("remote").exists());
+}
+
+#[test]
+fn a_daemon_whose_executable_was_replaced_makes_way() {
+    let (_remote, machine) = machine();
+    let copy = machine.space.path("bin/kache");
+    fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    fs::copy(crate::support::toolchain::kache(), &copy).unwrap();
+    let start = |argument| {
+        let mut command = std::process::Command::new(&copy);
+        let like = machine.command(&["daemon", argument]);
+        command.args(["daemon", argument]).env_clear();
+        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.output().unwrap()
+    };
+    assert!(start("start").status.success());
+    let first = machine.daemon().expect("a daemon runs");
+    let newer = machine.space.path("bin/newer");
+    fs::copy(&copy, &newer).unwrap();
+    fs::rename(&newer, &copy).unwrap();
+    // The first call finds it out; it is closed without an answer.
+    start("status");
+    assert!(start("start").status.success());
+    assert!(machine.daemon().is_some_and(|second| second != first), "{}", machine.log());
+}
+
+#[test]
+fn at_rest_a_daemon_takes_little_memory_and_never_wakes_up() {
+    let (_remote, machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "pub fn f() {}")]);
+    machine.space.build("a");
+    machine.kache(&["daemon", "stop"]);
+    machine.kache(&["daemon", "start"]);
+    let pid = machine.daemon().expect("a daemon runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kibibytes < 15 * 1024, "{kibibytes} KiB");
+    let trace = machine.space.path("trace").display().to_string();
+    let traced = std::process::Command::new("timeout")
+        .args(["3", "strace", "-f", "-o", &trace, "-p", &pid.to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(traced.status.code(), Some(124), "strace ran until it was stopped");
+    // Each thread is in a call that it was in before, and makes no other.
+    let trace = machine.space.read("trace");
+    assert!(trace.lines().count() >= 2, "several threads wait:\n{trace}");
+    assert!(trace.lines().all(|line| line.ends_with(" ...>")), "{trace}");
+}

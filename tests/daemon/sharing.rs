@@ -1,0 +1,62 @@
+//! What one machine builds, another one restores.
+
+use crate::machine::Machine;
+use crate::support::TestSpace;
+use crate::support::sample::{SAMPLE_OUTPUT, SAMPLE_UNITS};
+
+/// A directory that both machines reach, and one that has built the sample and uploaded it.
+fn shared() -> (TestSpace, Machine) {
+    let remote = TestSpace::new();
+    let first = Machine::sharing(&remote.path("remote"));
+    first.space.sample("here/a");
+    first.build_and_share("here/a").assert_compiled(&SAMPLE_UNITS, "the first machine");
+    (remote, first)
+}
+
+#[test]
+fn what_one_machine_compiles_another_restores_by_demand() {
+    let (remote, first) = shared();
+    let mut second =
+        Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "there/is/b");
+    second.set("KACHE_PREFETCH_ENABLED", "false");
+    second.kache(&["daemon", "start"]);
+    let build = second.space.build("there/is/b");
+    build.assert_compiled(&[], &second.log());
+    assert_eq!(second.space.output_of("there/is/b/target/debug/app"), SAMPLE_OUTPUT);
+    let outcomes = second.outcomes();
+    // Every compilation and the run of the build script.
+    assert_eq!(outcomes.len(), SAMPLE_UNITS.len() + 1, "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| outcome.ends_with(" remote_hit")), "{outcomes:?}");
+    second.space.build("there/is/b").assert_fresh("again");
+}
+
+#[test]
+fn what_one_machine_compiles_another_has_before_it_asks() {
+    let (remote, first) = shared();
+    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    second.kache(&["daemon", "start"]);
+    let build = second.space.build("b");
+    build.assert_compiled(&[], &second.log());
+    assert_eq!(second.space.output_of("b/target/debug/app"), SAMPLE_OUTPUT);
+    let outcomes = second.outcomes();
+    assert_eq!(outcomes.len(), SAMPLE_UNITS.len() + 1, "{outcomes:?}");
+    // Which is in time, and which is waited for, is up to both.
+    let from_remote =
+        |outcome: &String| outcome.ends_with(" remote_hit") || outcome.ends_with(" prefetch_hit");
+    assert!(outcomes.iter().all(from_remote), "{outcomes:?}");
+    let log = second.log();
+    assert!(log.contains("a build is expected to need 8 results"), "{log}");
+}
+
+#[test]
+fn a_machine_without_a_daemon_gets_one_and_no_build_fails() {
+    let (remote, first) = shared();
+    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    assert_eq!(second.daemon(), None);
+    let build = second.space.build("b");
+    assert_eq!(second.space.output_of("b/target/debug/app"), SAMPLE_OUTPUT);
+    assert!(second.daemon().is_some(), "{}", build.text());
+    // What it began to fetch is here, or is fetched for the next one.
+    second.space.remove("b/target");
+    second.space.build("b").assert_compiled(&[], &second.log());
+}
