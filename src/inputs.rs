@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use store_format::{Digest, Input, InputKind, Root};
 
 use crate::fs::{self, FileKind, FsError, Stat};
+use crate::listing;
 use crate::memo::{FileIdentity, Memo};
 use crate::observe::rules;
 use crate::roots::Roots;
@@ -93,7 +94,7 @@ impl<'a> Inputs<'a> {
     fn read(&self, input: &Input) -> Option<Digest> {
         match input.kind {
             InputKind::File => self.file(&self.path(input)?),
-            InputKind::Listing => listing(&self.path(input)?),
+            InputKind::Listing => listing::value(&input.name, &self.path(input)?),
             InputKind::Presence => presence(&self.path(input)?),
             InputKind::LinkTarget => link_target(&self.path(input)?),
             InputKind::Variable => Some(self.variable(OsStr::from_bytes(&input.name.path))),
@@ -109,7 +110,7 @@ impl<'a> Inputs<'a> {
         match fs::stat(path) {
             Ok(stat) if stat.kind == FileKind::Directory => Some(tag(b"directory")),
             Ok(stat) => Some(present(&self.content(path, &stat).ok()?)),
-            Err(error) if error.is_absent() => Some(tag(b"absent")),
+            Err(error) if error.is_absent() => Some(absent()),
             Err(_) => None,
         }
     }
@@ -128,7 +129,7 @@ impl<'a> Inputs<'a> {
                 Err(_) => return None,
             }
         }
-        Some(tag(b"absent"))
+        Some(absent())
     }
 
     /// When a dependency's file was last written; `None` if there is none.
@@ -174,7 +175,7 @@ impl<'a> Inputs<'a> {
     fn program(&self, name: &OsStr) -> Option<Digest> {
         match find_program(name, self.working_directory) {
             Some(path) => self.file(&path),
-            None => Some(tag(b"absent")),
+            None => Some(absent()),
         }
     }
 
@@ -236,27 +237,11 @@ pub fn find_program(name: &OsStr, working_directory: &Path) -> Option<PathBuf> {
     })
 }
 
-fn listing(path: &Path) -> Option<Digest> {
-    match fs::list_names(path) {
-        Ok(mut names) => {
-            names.sort();
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(b"listing\0");
-            for name in names {
-                frame(&mut hasher, name.as_bytes());
-            }
-            Some(finish(&hasher))
-        }
-        Err(error) if error.is_absent() => Some(tag(b"absent")),
-        Err(_) => None,
-    }
-}
-
 fn presence(path: &Path) -> Option<Digest> {
     match fs::stat(path) {
         Ok(stat) if stat.kind == FileKind::Directory => Some(tag(b"directory")),
         Ok(_) => Some(tag(b"file")),
-        Err(error) if error.is_absent() => Some(tag(b"absent")),
+        Err(error) if error.is_absent() => Some(absent()),
         Err(_) => None,
     }
 }
@@ -269,9 +254,14 @@ fn link_target(path: &Path) -> Option<Digest> {
             hasher.update(target.as_os_str().as_bytes());
             Some(finish(&hasher))
         }
-        Err(error) if error.is_absent() => Some(tag(b"absent")),
+        Err(error) if error.is_absent() => Some(absent()),
         Err(_) => presence(path),
     }
+}
+
+/// The value of whatever is not there.
+pub fn absent() -> Digest {
+    tag(b"absent")
 }
 
 fn tag(name: &[u8]) -> Digest {

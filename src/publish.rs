@@ -25,6 +25,7 @@ use crate::fs;
 use crate::index::Kind;
 use crate::inputs::{Inputs, is_shared_mtime};
 use crate::key::action_key;
+use crate::listing;
 use crate::outcome::Reason;
 use crate::process;
 use crate::roots::RootSet;
@@ -221,6 +222,8 @@ fn refuse_changed(
 ) -> Result<(), Reason> {
     for input in &manifest.inputs {
         let changed = match input.kind {
+            // Cargo changes it all the time; the names that matter are not of its making.
+            InputKind::Listing if listing::is_cargos(&input.name) => false,
             InputKind::File | InputKind::Listing | InputKind::Presence | InputKind::LinkTarget => {
                 let changed = |path: PathBuf| match fs::stat(&path) {
                     // Whatever came and went in between, it is as the compiler found it.

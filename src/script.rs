@@ -28,7 +28,7 @@ use crate::roots::Roots;
 use crate::seen::{self, Seen};
 use crate::session::{Session, Turn};
 use crate::store::Store;
-use crate::store::restore::{Tree, clear};
+use crate::store::restore::Tree;
 use crate::toolchain::{Toolchain, identify};
 use crate::wrap::exec;
 
@@ -146,7 +146,7 @@ impl Run {
 
     /// Runs the script under the observer in an empty `OUT_DIR`, and stores what came out of it.
     fn run(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
-        if let Err(error) = clear(&self.out_dir) {
+        if let Err(error) = fs::clear(&self.out_dir) {
             crate::log::warn!("{error}");
             exec(arguments);
         }
@@ -160,7 +160,9 @@ impl Run {
                 crate::log::debug!("the compiler may outlive a killed wrapper: {error}");
             }
         }
-        let started_ns = fs::file_clock_ns();
+        // A script may be at its work within the tick of the file clock in which it was started: a
+        // change that has the stamp of that tick may have come after the script looked.
+        let started_ns = fs::file_clock_ns() - 1;
         let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else { exec(arguments) };
         let status = compiled.status;
         let observation = observer.map(Observer::finish).map_err(|error| error.to_string());

@@ -231,16 +231,36 @@ pub fn remove_directory(path: &Path) -> Result<(), FsError> {
 
 /// Removes whatever is at `path`, and all below it. Symbolic links are removed, not followed.
 pub fn remove_tree(path: &Path) -> Result<(), FsError> {
-    if lstat(path)?.kind != FileKind::Directory {
+    let stat = lstat(path)?;
+    if stat.kind != FileKind::Directory {
         return remove_if_present(path);
     }
-    for name in list_names(path)? {
-        match remove_tree(&path.join(name)) {
+    empty(path, &stat)?;
+    remove_directory(path)
+}
+
+/// Makes a directory empty, and makes it if it is not there.
+pub fn clear(path: &Path) -> Result<(), FsError> {
+    match stat(path) {
+        Ok(stat) => empty(path, &stat),
+        Err(error) if error.is_absent() => create_directories(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes all that is in a directory. Its owner may have taken the permission to do so away.
+fn empty(directory: &Path, stat: &Stat) -> Result<(), FsError> {
+    const OWNERS_ALL: u32 = 0o700;
+    if stat.mode & OWNERS_ALL != OWNERS_ALL {
+        set_mode(directory, stat.mode & 0o7777 | OWNERS_ALL)?;
+    }
+    for name in list_names(directory)? {
+        match remove_tree(&directory.join(name)) {
             Err(error) if error.is_absent() => {}
             done => done?,
         }
     }
-    remove_directory(path)
+    Ok(())
 }
 
 /// Makes a directory and those above it; one that is there already is no failure.

@@ -165,6 +165,13 @@ const BY_NAME: &[&str] = &[
     // Plugins of those, which start compilers for link-time optimization.
     "liblto_plugin.so",
     "LLVMgold.so",
+    // What bindgen loads and runs: LLVM's libraries hold the environment to start programs with it.
+    "libclang",
+    "libLLVM",
+    "llvm-config",
+    "rustfmt",
+    // Git passes it on to what it runs, with settings of its own.
+    "git",
     // The proxy in front of the toolchain: it runs the compiler with the same environment.
     "rustup",
 ];
@@ -196,24 +203,30 @@ pub(super) fn is_make(path: &Path) -> bool {
 /// Whether an executable is known to look variables up by name alone.
 pub(super) fn looks_up_by_name(executable: &Path) -> bool {
     let name = plain_name(executable);
-    BY_NAME.iter().any(|known| known.as_bytes() == name)
+    // A library's version stands behind its ending as well as before it.
+    let is_library = |name: &&[u8]| name.starts_with(b"lib");
+    let library = name.split(|byte| *byte == b'.').next().filter(is_library).map(without_version);
+    BY_NAME.iter().any(|known| known.as_bytes() == name || Some(known.as_bytes()) == library)
 }
 
 /// A program's name without the target in front and the version behind.
 pub fn plain_name(path: &Path) -> &[u8] {
     let name = path.file_name().map_or(&b""[..], OsStr::as_bytes);
-    let is_version = |part: &[u8]| {
-        !part.is_empty() && part.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-    };
-    let version = name.iter().rposition(|byte| *byte == b'-');
-    let name = match version {
-        Some(at) if is_version(&name[at + 1..]) => &name[..at],
-        _ => name,
-    };
+    let name = without_version(name);
     // A target has two parts at least; `llvm-ar` and `clang-format` are names.
     let mut dashes = name.iter().enumerate().rev().filter(|(_, byte)| **byte == b'-');
     match (dashes.next(), dashes.next()) {
         (Some((at, _)), Some(_)) => &name[at + 1..],
+        _ => name,
+    }
+}
+
+fn without_version(name: &[u8]) -> &[u8] {
+    let is_version = |part: &[u8]| {
+        !part.is_empty() && part.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+    };
+    match name.iter().rposition(|byte| *byte == b'-') {
+        Some(at) if is_version(&name[at + 1..]) => &name[..at],
         _ => name,
     }
 }
@@ -228,7 +241,23 @@ mod tests {
         {
             assert!(looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
         }
-        for name in ["sh", "python3", "clang-format", "my-cc-wrapper", "cc-wrapper", "", "-"] {
+        for name in
+            ["libclang.so.1", "libclang-14.so.14.0.6", "libLLVM.so", "llvm-config-14", "git"]
+        {
+            assert!(looks_up_by_name(Path::new("/usr/lib").join(name).as_path()), "{name}");
+        }
+        for name in [
+            "libc.so.6",
+            "libpython3.so",
+            "git-lfs",
+            "sh",
+            "python3",
+            "clang-format",
+            "my-cc-wrapper",
+            "cc-wrapper",
+            "",
+            "-",
+        ] {
             assert!(!looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
         }
     }

@@ -87,7 +87,7 @@ pub fn restore(
     let mut restored = Restored::default();
     let mut placed = Vec::with_capacity(result.outputs.len());
     if tree.cleared {
-        clear(&tree.base)?;
+        fs::clear(&tree.base)?;
     }
     for output in &result.outputs {
         let path = tree.base.join(OsStr::from_bytes(&output.name));
@@ -112,15 +112,6 @@ pub fn restore(
         launcher.install()?;
     }
     Ok(restored)
-}
-
-/// Empties a directory, and makes it if it is not there.
-pub fn clear(directory: &Path) -> Result<(), FsError> {
-    match fs::list_names(directory) {
-        Ok(names) => names.iter().try_for_each(|name| fs::remove_tree(&directory.join(name))),
-        Err(error) if error.is_absent() => fs::create_directories(directory),
-        Err(error) => Err(error),
-    }
 }
 
 fn place(

@@ -12,13 +12,13 @@ use crate::support::{TestSpace, open_for_reader, succeed};
 
 /// Which of its two values an input has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
+pub(crate) enum Value {
     One,
     Two,
 }
 
 impl Value {
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::One => "one",
             Self::Two => "two",
@@ -30,7 +30,11 @@ impl Value {
 /// then with the second value, which has to rebuild just `units` and to show in what the program
 /// prints; then with the first value again, which has to hit again.
 #[track_caller]
-fn check_noticed(space: &mut TestSpace, units: &[&str], put: impl Fn(&mut TestSpace, Value)) {
+pub(crate) fn check_noticed(
+    space: &mut TestSpace,
+    units: &[&str],
+    put: impl Fn(&mut TestSpace, Value),
+) {
     let step = |space: &mut TestSpace, value: Value, expected: Option<&[&str]>, what: &str| {
         put(space, value);
         space.remove("p/target");
@@ -49,7 +53,7 @@ fn check_noticed(space: &mut TestSpace, units: &[&str], put: impl Fn(&mut TestSp
 
 /// Builds `p` from nothing, makes a change that cannot matter, and checks that all of it hits.
 #[track_caller]
-fn check_ignored(space: &mut TestSpace, change: impl Fn(&mut TestSpace)) {
+pub(crate) fn check_ignored(space: &mut TestSpace, change: impl Fn(&mut TestSpace)) {
     space.build("p");
     space.remove("p/target");
     space.build("p").assert_compiled(&[], "nothing changed");

@@ -11,5 +11,7 @@ mod freshness;
 mod hidden_inputs;
 mod kinds;
 mod never_in_the_way;
+mod script_runs;
+mod scripts;
 mod settings;
 mod streaming;

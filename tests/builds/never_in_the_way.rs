@@ -66,7 +66,7 @@ fn a_store_whose_place_cannot_exist() {
 }
 
 /// Root passes every permission check but for these capabilities.
-const WITHOUT_PRIVILEGE: [&str; 3] = [
+pub(crate) const WITHOUT_PRIVILEGE: [&str; 3] = [
     "setpriv",
     "--bounding-set=-dac_override,-dac_read_search",
     "--inh-caps=-dac_override,-dac_read_search",

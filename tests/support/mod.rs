@@ -143,6 +143,16 @@ impl TestSpace {
         self.use_toolchain(Toolchain { rustc, ..real });
     }
 
+    /// Rust code that tells the witness of a build script's run, as of a unit of that name.
+    pub(crate) fn code_to_witness(&self, unit: &str) -> String {
+        let log = std::os::fd::AsRawFd::as_raw_fd(&*self.toolchain.inherited);
+        format!(
+            "{{ let log: std::fs::File = unsafe {{ std::os::fd::FromRawFd::from_raw_fd({log}) }};\n\
+             std::io::Write::write_all(&mut &log, b\"--crate-name\\x1f{unit}\\n\").unwrap();\n\
+             std::mem::forget(log); }}\n"
+        )
+    }
+
     /// A witness in the place of Clippy's driver.
     pub(crate) fn witnessed_clippy(&self) -> PathBuf {
         self.toolchain.witnessed_clippy()
