@@ -2,7 +2,7 @@
 //! replaced by rename.
 
 use std::ffi::OsString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,6 +34,19 @@ pub(crate) fn allocate(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
         }
     }
     append_zeros(file, bytes)
+}
+
+/// Has changes of a file that is empty yet written where it lies. A file system that writes elsewhere
+/// on every change (btrfs) has no room for that when it is full, whatever was allocated, and an access
+/// through a mapping then ends the process.
+fn write_in_place(file: BorrowedFd<'_>) {
+    #[cfg(target_os = "linux")]
+    if let Ok(flags) = rustix::fs::ioctl_getflags(file) {
+        // Other file systems write in place anyway, and refuse.
+        rustix::fs::ioctl_setflags(file, flags | rustix::fs::IFlags::NOCOW).ok();
+    }
+    #[cfg(not(target_os = "linux"))]
+    drop(file);
 }
 
 /// Appending is atomic: zeros never come to lie over what another process has written. The
@@ -81,10 +94,11 @@ impl NewFile {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE | OFlags::TRUNC;
         let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666))?;
         let new = Self { file, path, placed: false };
+        write_in_place(new.file.as_fd());
         let content: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         // First, since a file that was extended by appending can only be appended to.
         let written = rustix::io::pwrite(&new.file, &content, 0)?;
-        allocate(rustix::fd::AsFd::as_fd(&new.file), bytes)?;
+        allocate(new.file.as_fd(), bytes)?;
         if written == content.len() { Ok(new) } else { Err(Errno::IO) }
     }
 
@@ -100,6 +114,11 @@ impl NewFile {
             }
             other => other,
         }
+    }
+
+    /// Waits until the disk has what was written, through a mapping too.
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        rustix::fs::fsync(&self.file)
     }
 
     /// Puts the file at `target` in place of what is there.
@@ -217,8 +236,6 @@ pub(crate) fn create_directories(path: &Path) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
-
     use super::*;
 
     /// Where space cannot be allocated (ext2, macOS), the header once came to lie behind the zeros.

@@ -35,6 +35,7 @@ pub use store_format::slot::ProcessId;
 pub use wait::{Waited, wait};
 
 use generation::{Generation, OpenError};
+use swap::Medium;
 use table::{Expected, Memory, PublishError, Published, Seen, Table};
 
 /// How often an operation is begun anew because the file was replaced under it.
@@ -244,7 +245,9 @@ impl Index {
         payload: &[u8],
     ) -> Result<(), IndexError> {
         match error {
-            PublishError::Full if !self.is_replaced(table) => self.swap(|_, _, _| true),
+            PublishError::Full if !self.is_replaced(table) => {
+                self.swap(|_, _, _| true, Medium::Memory)
+            }
             PublishError::Full | PublishError::Conflict => Ok(()),
             PublishError::TooLarge => Err(IndexError::TooLarge { bytes: payload.len() }),
             PublishError::Io(source) => Err(self.io("extend", source)),

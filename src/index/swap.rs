@@ -30,13 +30,22 @@ pub struct Copied {
     new: u64,
 }
 
+/// Where the new file has to be before it takes the place of the old one. After a power cut, one that
+/// was in memory only may be empty, and what was on the disk before is gone with the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Medium {
+    /// On the way of a build, which waits for no disk.
+    Memory,
+    Disk,
+}
+
 impl Index {
     /// Begins a new generation with the records that `keep` wants.
     pub fn compact(
         &self,
         keep: impl FnMut(Kind, &Digest, &[u8]) -> bool,
     ) -> Result<(), IndexError> {
-        self.swap(keep)
+        self.swap(keep, Medium::Disk)
     }
 
     /// Grows while there still is room, and leaves it to another process if one is at it.
@@ -47,13 +56,14 @@ impl Index {
         let heap_due = table.heap_used_words() > heap / 8 * 7;
         if table_due || heap_due {
             // Nothing is lost by a failure: the publication stands, and the next one tries again.
-            let _next_time = self.swap(|_, _, _| true);
+            let _next_time = self.swap(|_, _, _| true, Medium::Memory);
         }
     }
 
     pub(super) fn swap(
         &self,
         mut keep: impl FnMut(Kind, &Digest, &[u8]) -> bool,
+        medium: Medium,
     ) -> Result<(), IndexError> {
         let path = &self.path;
         let _right = match ReplaceRight::try_take(path) {
@@ -69,7 +79,7 @@ impl Index {
             return Err(self.contended());
         }
         old.supersede();
-        let new = self.replace(&old, &mut keep).inspect_err(|_| old.reinstate())?;
+        let new = self.replace(&old, &mut keep, medium).inspect_err(|_| old.reinstate())?;
         self.set_current(Arc::new(new));
         Ok(())
     }
@@ -78,6 +88,7 @@ impl Index {
         &self,
         old: &Table<Generation>,
         keep: &mut impl FnMut(Kind, &Digest, &[u8]) -> bool,
+        medium: Medium,
     ) -> Result<Table<Generation>, IndexError> {
         let path = &self.path;
         let (slots_log2, heap_words) = size_for(old);
@@ -90,6 +101,9 @@ impl Index {
             _ => self.contended(),
         })?;
         new.add_stored_bytes(old.stored_bytes());
+        if medium == Medium::Disk {
+            file.sync().map_err(|error| self.io("sync", error))?;
+        }
         file.replace(path).map_err(|error| self.io("replace", error))?;
         copy_late(old, &copied, &new);
         Ok(new)

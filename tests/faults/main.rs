@@ -15,6 +15,7 @@
 mod support;
 
 mod cap;
+mod disks;
 mod injection;
 mod kills;
 mod random;

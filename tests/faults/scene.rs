@@ -1,7 +1,7 @@
 //! A few small crates, compiled one by one through kache, and what has to come out of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use crate::support::cargo::{Build, Cargo};
@@ -25,29 +25,51 @@ pub(crate) struct Shown {
 pub(crate) struct Scene {
     pub(crate) space: TestSpace,
     store: PathBuf,
+    /// Below which the crates' output directories lie.
+    outputs: PathBuf,
+    /// What every call is run by.
+    launcher: Vec<String>,
     expected: BTreeMap<String, [Shown; 2]>,
 }
 
 impl Scene {
     /// A space with so many crates, none of which is in the store.
     pub(crate) fn new(crates: usize) -> Self {
-        Self::of(TestSpace::new(), crates)
+        Self::around(TestSpace::new()).with(crates)
     }
 
     /// No crates but what the space has of its own.
     pub(crate) fn around(space: TestSpace) -> Self {
-        Self { store: space.cache(), space, expected: BTreeMap::new() }
+        let (store, outputs) = (space.cache(), space.path(""));
+        Self { store, outputs, launcher: Vec::new(), space, expected: BTreeMap::new() }
+    }
+
+    /// So many crates whose outputs, and the store, lie in another place.
+    pub(crate) fn at(place: &Path, crates: usize) -> Self {
+        let mut scene = Self::around(TestSpace::new());
+        scene.outputs = place.join("outputs");
+        scene.use_store(&place.join("cache"));
+        scene.with(crates)
+    }
+
+    /// Has every later call run by another program.
+    pub(crate) fn launch_by(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Uses the store of another scene from now on.
     pub(crate) fn share_store(&mut self, other: &Self) {
-        self.store.clone_from(&other.store);
-        let store = self.store.to_str().expect("the space has a plain name");
+        self.use_store(&other.store);
+    }
+
+    fn use_store(&mut self, store: &Path) {
+        store.clone_into(&mut self.store);
+        let store = store.to_str().expect("the space has a plain name");
         self.space.set_variable("KACHE_CACHE_DIR", store);
     }
 
-    pub(crate) fn of(space: TestSpace, crates: usize) -> Self {
-        let mut scene = Self::around(space);
+    fn with(self, crates: usize) -> Self {
+        let mut scene = self;
         for number in 0..crates {
             let name = name(number);
             let at = |file: &str| format!("{name}/src/{file}");
@@ -68,17 +90,18 @@ impl Scene {
             );
             scene.expected.insert(name, [alone, remapped]);
         }
-        scene.space.remove("cache");
+        std::fs::remove_dir_all(&scene.store).expect("the store can be removed");
         scene
     }
 
     /// The compiler's call for a crate.
     pub(crate) fn run(&self, name: &str, out: &str) -> Cargo<'_> {
         let arguments = ["--crate-name", name, "--edition=2024", "--crate-type", "lib"];
-        let out = self.space.path(name).join(out);
+        let out = self.outputs.join(name).join(out);
         let out = out.to_str().expect("the space has a plain name");
         let rest = ["src/lib.rs", "--emit=dep-info,metadata,link", "--out-dir", out];
-        self.space.rustc(name, arguments.into_iter().chain(rest))
+        let run = self.space.rustc(name, arguments.into_iter().chain(rest));
+        run.launched_by(&self.launcher)
     }
 
     fn shown(&self, name: &str, out: &str, how: impl Fn(Cargo<'_>) -> Cargo<'_>) -> Shown {
@@ -93,13 +116,15 @@ impl Scene {
     }
 
     pub(crate) fn clear(&self, name: &str, out: &str) {
-        self.space.remove(format!("{name}/{out}"));
-        let directory = self.space.path(format!("{name}/{out}"));
-        std::fs::create_dir(directory).expect("a directory for outputs");
+        let directory = self.outputs.join(name).join(out);
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory).expect("outputs can be removed");
+        }
+        std::fs::create_dir_all(directory).expect("a directory for outputs");
     }
 
     fn seen(&self, name: &str, out: &str, build: &Build) -> Shown {
-        let directory = self.space.path(name).join(out);
+        let directory = self.outputs.join(name).join(out);
         let mut outputs = Outputs::new();
         for path in disk::files(&directory) {
             let inside = path.strip_prefix(&directory).expect("it lies below").to_owned();
@@ -148,6 +173,40 @@ impl Scene {
         );
     }
 
+    /// As [`Scene::check`], with the outputs on another disk: on the store's own, the compiler alone
+    /// might fail as well.
+    #[track_caller]
+    pub(crate) fn check_elsewhere(&self, name: &str, what: &str) {
+        let there = self.space.path("elsewhere");
+        let elsewhere = there.to_str().expect("the space has a plain name");
+        let alone = self.shown(name, elsewhere, |run| run.plain().quiet());
+        let with = self.shown(name, elsewhere, |run| run);
+        assert_eq!((&with.status, &with.stdout), (&alone.status, &alone.stdout), "{what}");
+        assert_eq!(with.stderr, alone.stderr, "{what}");
+        let names = |shown: &Shown| shown.outputs.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&with), names(&alone), "{what}");
+        let [_, remapped] = &self.expected[name];
+        for (path, content) in &with.outputs {
+            // What is no text does not depend on where it is written.
+            let is_text = path.extension().is_some_and(|extension| extension == "d");
+            let expected = [&alone, remapped].map(|shown| &shown.outputs[path]);
+            assert!(
+                expected.contains(&content) || is_text && *content == alone.outputs[path],
+                "{what}: {}",
+                path.display()
+            );
+        }
+    }
+
+    /// Where the outputs of a crate are.
+    pub(crate) fn outputs_of(&self, name: &str) -> PathBuf {
+        self.outputs.join(name).join("out")
+    }
+
+    pub(crate) fn store(&self) -> &Path {
+        &self.store
+    }
+
     /// Compiles a crate that has to come from the store.
     #[track_caller]
     pub(crate) fn check_hit(&self, name: &str, what: &str) {
@@ -160,7 +219,7 @@ impl Scene {
     pub(crate) fn is_sound(&self, what: &str) -> bool {
         let sound = |options: &[&str]| {
             let run = self.space.cargo("", [&["doctor", "--checksums"], options].concat());
-            let text = run.by_kache().quiet().run().text();
+            let text = run.by_kache().quiet().launched_by(&self.launcher).run().text();
             (text.contains("verified with their contents"), text)
         };
         if sound(&[]).0 {
@@ -194,7 +253,7 @@ impl Scene {
         let cap = cap_bytes.to_string();
         let store = self.store.to_str().expect("the space has a plain name");
         let arguments = ["gc", "--background", "--max-size", &cap, "--store", store];
-        self.space.cargo("", arguments).by_kache().quiet()
+        self.space.cargo("", arguments).by_kache().quiet().launched_by(&self.launcher)
     }
 
     /// Bytes that the blobs take on the disk.
