@@ -1,10 +1,13 @@
 //! Payloads of records. The first byte says which; what decodes survives another round.
 
-use store_format::{Manifest, ManifestList, ResultRecord, Snapshot, ToolchainRecord};
+use store_format::object::OBJECT_HEAD_BYTES;
+use store_format::{
+    BuildList, Manifest, ManifestList, ObjectHead, ResultRecord, Snapshot, ToolchainRecord,
+};
 
 pub fn run(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
-    match which % 5 {
+    match which % 7 {
         0 => {
             if let Ok(value) = Manifest::decode(bytes) {
                 assert!(value.inputs.is_sorted_by(|a, b| a < b));
@@ -29,9 +32,21 @@ pub fn run(bytes: &[u8]) {
                 assert_eq!(value.encode(), bytes);
             }
         }
-        _ => {
+        4 => {
             if let Ok(value) = Snapshot::decode(bytes) {
                 assert_eq!(value.encode(), bytes);
+            }
+        }
+        5 => {
+            if let Ok(value) = BuildList::decode(bytes) {
+                assert_eq!(BuildList::decode(&value.encode()), Ok(value));
+            }
+        }
+        _ => {
+            if let Some((head, _)) = bytes.split_first_chunk::<OBJECT_HEAD_BYTES>()
+                && let Ok(value) = ObjectHead::decode(head)
+            {
+                assert_eq!(value.encode(), head);
             }
         }
     }

@@ -49,6 +49,8 @@ pub enum Damage {
     Misplaced,
     #[error("the seal does not match")]
     Seal,
+    #[error("the signature is of another key")]
+    Signature,
     #[error("it is not signed")]
     Unsigned,
     #[error("a compressed part does not decompress")]

@@ -11,7 +11,7 @@ use store_format::frame::PAYLOAD_BYTES_MAX;
 use store_format::object::{
     BUILD_BYTES_MAX, OBJECT_HEAD_BYTES, OBJECT_PAYLOAD_BYTES_MAX, WINDOW_LOG_MAX,
 };
-use store_format::{Digest, ObjectHead, ObjectKind, Seal};
+use store_format::{Digest, ObjectHead, ObjectKind};
 
 use super::RemoteError;
 use super::error::Damage;
@@ -49,13 +49,11 @@ impl Sealer {
     /// Head and payload of an object.
     pub(super) fn seal(&self, kind: ObjectKind, key: &Digest, payload: &[u8]) -> Vec<u8> {
         let none = Digest([0; 32]);
-        let seal = if self.key.is_some() { Seal::Signed(none) } else { Seal::Plain(none) };
-        let mut head = ObjectHead { kind, key: *key, payload_bytes: payload.len(), seal };
-        let digest = self.digest(&head, payload);
-        head.seal = match seal {
-            Seal::Plain(_) => Seal::Plain(digest),
-            Seal::Signed(_) => Seal::Signed(digest),
-        };
+        let signature = self.key.map(|_| none);
+        let mut head =
+            ObjectHead { kind, key: *key, payload_bytes: payload.len(), seal: none, signature };
+        head.seal = seal_of(&head, payload);
+        head.signature = self.signature(&head.seal);
         let mut bytes = head.encode();
         bytes.extend_from_slice(payload);
         bytes
@@ -80,15 +78,13 @@ impl Sealer {
         if taken.map_err(|_| Damage::Length)? != head.payload_bytes {
             return Err(Damage::Length);
         }
-        let found = self.digest(&head, &payload);
-        match (head.seal, self.key) {
-            (Seal::Plain(_), Some(_)) => return Err(Damage::Unsigned),
-            // Without the key a signature proves nothing, and what it covers is no worse for that.
-            (Seal::Signed(_), None) => {}
-            (Seal::Plain(seal), None) | (Seal::Signed(seal), Some(_)) => {
-                if blake3::Hash::from(seal.0) != blake3::Hash::from(found.0) {
-                    return Err(Damage::Seal);
-                }
+        if !is_same(&head.seal, &seal_of(&head, &payload)) {
+            return Err(Damage::Seal);
+        }
+        if let Some(ours) = self.signature(&head.seal) {
+            let theirs = head.signature.ok_or(Damage::Unsigned)?;
+            if !is_same(&theirs, &ours) {
+                return Err(Damage::Signature);
             }
         }
         let bytes_max = match kind {
@@ -98,13 +94,21 @@ impl Sealer {
         decompressed(&payload, bytes_max)
     }
 
-    fn digest(&self, head: &ObjectHead, payload: &[u8]) -> Digest {
-        let mut hasher =
-            self.key.map_or_else(blake3::Hasher::new, |key| blake3::Hasher::new_keyed(&key));
-        hasher.update(&head.sealed_part());
-        hasher.update(payload);
-        Digest(*hasher.finalize().as_bytes())
+    fn signature(&self, seal: &Digest) -> Option<Digest> {
+        Some(Digest(*blake3::keyed_hash(self.key.as_ref()?, &seal.0).as_bytes()))
     }
+}
+
+fn seal_of(head: &ObjectHead, payload: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&head.sealed_part());
+    hasher.update(payload);
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// In a time that does not depend on where they differ.
+fn is_same(one: &Digest, other: &Digest) -> bool {
+    blake3::Hash::from(one.0) == blake3::Hash::from(other.0)
 }
 
 /// Writes one frame.

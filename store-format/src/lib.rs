@@ -31,7 +31,7 @@ pub use event::{
     EVENT_VERSION, Event, EventOutcome, Events,
 };
 pub use manifest::ManifestList;
-pub use object::{ObjectHead, ObjectKind, Seal};
+pub use object::{ObjectHead, ObjectKind};
 pub use record::{
     Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath,
 };

@@ -1,5 +1,5 @@
-//! What every object of a remote begins with: what it is, whose it is, and a seal over both and the
-//! payload. Whoever reads an object knows which one was asked for; another one is not taken for it.
+//! What every object of a remote begins with: what it is, whose it is, a seal over both and the
+//! payload, and a signature. Whoever reads an object knows which one was asked for; another one is not taken for it.
 
 use crate::wire::{Reader, WireError, Writer};
 use crate::{Digest, FormatError};
@@ -9,7 +9,7 @@ pub const OBJECT_VERSION: u8 = 1;
 /// First bytes of every object.
 pub const OBJECT_MAGIC: [u8; 8] = *b"kacheobj";
 /// Bytes in front of the payload.
-pub const OBJECT_HEAD_BYTES: usize = 80;
+pub const OBJECT_HEAD_BYTES: usize = 112;
 /// Most bytes of a payload as it is stored.
 pub const OBJECT_PAYLOAD_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of the list of a build, when decompressed.
@@ -38,22 +38,16 @@ impl ObjectKind {
     }
 }
 
-/// How an object shows that it is whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seal {
-    /// A digest: against damage.
-    Plain(Digest),
-    /// A keyed digest: against everyone who has not got the key.
-    Signed(Digest),
-}
-
-/// The head of an object as read: whether the seal is the right one is not known yet.
+/// The head of an object as read: whether seal and signature are the right ones is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectHead {
     pub kind: ObjectKind,
     pub key: Digest,
     pub payload_bytes: usize,
-    pub seal: Seal,
+    /// Digest of what is in front of it and of the payload.
+    pub seal: Digest,
+    /// Keyed digest of the seal.
+    pub signature: Option<Digest>,
 }
 
 impl ObjectHead {
@@ -63,7 +57,7 @@ impl ObjectHead {
         writer.raw(&OBJECT_MAGIC);
         writer.u8(OBJECT_VERSION);
         writer.u8(self.kind as u8);
-        writer.u8(matches!(self.seal, Seal::Signed(_)).into());
+        writer.u8(self.signature.is_some().into());
         writer.u8(0);
         // Lengths are checked when they are read; a longer payload has no seal that fits.
         writer.u32(u32::try_from(self.payload_bytes).unwrap_or(u32::MAX));
@@ -73,8 +67,8 @@ impl ObjectHead {
 
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.sealed_part();
-        let (Seal::Plain(seal) | Seal::Signed(seal)) = self.seal;
-        bytes.extend_from_slice(&seal.0);
+        bytes.extend_from_slice(&self.seal.0);
+        bytes.extend_from_slice(&self.signature.map_or([0; 32], |signature| signature.0));
         bytes
     }
 
@@ -100,7 +94,10 @@ impl ObjectHead {
         }
         let key = reader.digest()?;
         let seal = reader.digest()?;
-        let seal = if signed { Seal::Signed(seal) } else { Seal::Plain(seal) };
-        Ok(Self { kind, key, payload_bytes, seal })
+        let signature = reader.digest()?;
+        if !signed && signature.0 != [0; 32] {
+            return Err(WireError::Limit.into());
+        }
+        Ok(Self { kind, key, payload_bytes, seal, signature: signed.then_some(signature) })
     }
 }

@@ -5,11 +5,12 @@ use store_format::frame::{FRAME_HEAD_WORDS, FrameHead};
 use store_format::header::{HEADER_FIXED_WORDS, IndexHeader, MemoHeader};
 use store_format::memo::MemoEntry;
 use store_format::message::{Answer, MESSAGE_HEAD_BYTES, Request, payload_bytes};
+use store_format::object::{OBJECT_HEAD_BYTES, ObjectHead};
 use store_format::snapshot::Snapshot;
 use store_format::wire::{Reader, Writer};
 use store_format::{
-    Event, Events, Input, InputKind, Kind, Manifest, ManifestList, ResultRecord, Root, RootedPath,
-    ToolchainRecord, checksum,
+    BuildList, Event, Events, Input, InputKind, Kind, Manifest, ManifestList, ResultRecord, Root,
+    RootedPath, ToolchainRecord, checksum,
 };
 
 fn names() -> impl Strategy<Value = Vec<u8>> {
@@ -62,6 +63,14 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(value) = Answer::decode(bytes) {
         assert_eq!(Answer::decode(&value.encode()[MESSAGE_HEAD_BYTES..]), Ok(value));
     }
+    if let Ok(value) = BuildList::decode(bytes) {
+        assert_eq!(BuildList::decode(&value.encode()), Ok(value));
+    }
+    if let Some((head, _)) = bytes.split_first_chunk::<OBJECT_HEAD_BYTES>()
+        && let Ok(value) = ObjectHead::decode(head)
+    {
+        assert_eq!(value.encode(), head);
+    }
     let mut events = Events::new(bytes);
     let lengths: usize = events.by_ref().map(|event| event.encode_frame().len()).sum();
     assert_eq!(lengths + events.skipped_bytes(), events.position());
@@ -97,7 +106,7 @@ proptest! {
 
     #[test]
     fn edited_values_are_values_or_errors(
-        name in prop::sample::select(&["manifest", "manifests", "result", "toolchain", "snapshot", "event"][..]),
+        name in prop::sample::select(&["manifest", "manifests", "result", "toolchain", "snapshot", "event", "build", "object"][..]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         decode_all(&edited(golden(name), &edits));

@@ -15,7 +15,7 @@ use store_format::wire::Reader;
 use store_format::{
     ActionKey, BuildAction, BuildList, Digest, Event, EventOutcome, FormatError, Input, InputKind,
     Kind, Manifest, ManifestList, NodeKind, ObjectHead, ObjectKind, Output, OutputRole,
-    ResultRecord, Root, RootedPath, Seal, ToolchainFile, ToolchainRecord, UnitKey, slot::ProcessId,
+    ResultRecord, Root, RootedPath, ToolchainFile, ToolchainRecord, UnitKey, slot::ProcessId,
 };
 
 fn check<T: PartialEq + Debug>(
@@ -143,20 +143,19 @@ fn the_list_of_a_build_is_written_and_read_as_ever() {
 
 #[test]
 fn heads_of_objects_are_written_and_read_as_ever() {
-    let head = |seal| ObjectHead {
+    let head = |signature| ObjectHead {
         kind: ObjectKind::Result,
         key: digest(15),
         payload_bytes: 0x0123_4567,
-        seal,
+        seal: digest(16),
+        signature,
     };
     let read = |bytes: &[u8]| {
         let bytes: &[u8; OBJECT_HEAD_BYTES] = bytes.try_into().expect("a head");
         ObjectHead::decode(bytes)
     };
-    for (name, seal) in
-        [("object", Seal::Plain(digest(16))), ("object-signed", Seal::Signed(digest(17)))]
-    {
-        check(name, &head(seal), &head(seal).encode(), read);
+    for (name, signature) in [("object", None), ("object-signed", Some(digest(17)))] {
+        check(name, &head(signature), &head(signature).encode(), read);
     }
 }
 

@@ -23,10 +23,13 @@ pub(crate) struct Pair {
     pub(crate) config: Config,
 }
 
-const UNIT: UnitKey = UnitKey(Digest([1; 32]));
-const ACTION: ActionKey = ActionKey(Digest([2; 32]));
+/// Name, role, mode and content of an output.
+type Content<'a> = (&'a str, OutputRole, u32, &'a [u8]);
 
-fn digest(content: &[u8]) -> Digest {
+const UNIT: UnitKey = UnitKey(Digest([1; 32]));
+pub(crate) const ACTION: ActionKey = ActionKey(Digest([2; 32]));
+
+pub(crate) fn digest(content: &[u8]) -> Digest {
     Digest(*blake3::hash(content).as_bytes())
 }
 
@@ -53,9 +56,9 @@ impl Pair {
         self.space.path().join(name)
     }
 
-    /// Puts a result into the first store and uploads it.
-    pub(crate) fn push(&self, contents: &[(&str, OutputRole, u32, &[u8])]) {
-        let output = |(name, role, mode, content): &(&str, OutputRole, u32, &[u8])| {
+    /// Puts a result into the first store.
+    fn store(&self, contents: &[Content]) {
+        let output = |(name, role, mode, content): &Content| {
             let blob = digest(content);
             let path = self.here.blob_path(&blob);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -75,8 +78,23 @@ impl Pair {
         self.here.index.put(Kind::Result, &ACTION.0, &record.encode()).unwrap();
         let list = manifests("a").encode();
         self.here.index.put(Kind::Manifests, &UNIT.0, &list).unwrap();
+    }
+
+    /// Puts a result into the first store and uploads it.
+    pub(crate) fn push(&self, contents: &[Content]) {
+        self.store(contents);
         let push = async { self.remote().await.push(&self.here, &UNIT, &ACTION).await };
         runtime().block_on(push).unwrap();
+    }
+
+    /// Uploads a result after the one that is there could not be used.
+    pub(crate) fn replace(&self, contents: &[Content]) {
+        self.store(contents);
+        runtime().block_on(async {
+            let remote = self.remote().await;
+            remote.pull(&self.there, &ACTION).await.unwrap_err();
+            remote.push(&self.here, &UNIT, &ACTION).await.unwrap();
+        });
     }
 
     pub(crate) fn pull(&self) -> Result<Option<ResultRecord>, RemoteError> {
@@ -105,7 +123,7 @@ impl Pair {
     }
 }
 
-fn record() -> ResultRecord {
+pub(crate) fn record() -> ResultRecord {
     ResultRecord {
         action: ACTION,
         unit: UNIT,
