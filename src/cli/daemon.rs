@@ -134,48 +134,80 @@ fn status(config: &Config, console: &Console) -> Result<ExitCode> {
 /// The daemon's state as a few lines.
 pub(super) fn shown(config: &Config, status: Option<&Status>, console: &Console) -> String {
     let mut table = Table::new(&[false]);
-    let heading = |text: &str| console.paint(Style::Heading, text);
-    let Some(status) = status else {
-        table.row([heading("Daemon"), "not running".to_owned()]);
-        table.row([heading("Queue"), waiting(queued(config))]);
-        return table.render(0);
-    };
-    let age = Duration::from_millis(times::now_ms().saturating_sub(status.started_ms));
-    table.row([
-        heading("Daemon"),
-        format!(
-            "process {}, version {}, running for {}",
-            status.pid,
-            status.version,
-            human::time(age)
-        ),
-    ]);
-    let remote = if status.remote.is_empty() { "none configured" } else { &status.remote };
-    let resting = if status.resting { ", left alone for a while after failures" } else { "" };
-    table.row([heading("Remote"), format!("{remote}{resting}")]);
-    table.row([heading("Queue"), waiting(status.uploads_queued)]);
-    table.row([
-        heading("Uploads"),
-        transfers(status.uploads, status.uploaded_bytes, status.uploads_active),
-    ]);
-    let ahead = format!(
-        "{}, {} ahead of demand",
-        transfers(status.downloads, status.downloaded_bytes, status.downloads_active),
-        human::count(status.prefetched)
-    );
-    table.row([heading("Downloads"), ahead]);
-    table.row([
-        heading("Requests"),
-        format!("{}, {} failed", human::count(status.requests), human::count(status.failures)),
-    ]);
-    table.row([heading("Builds"), human::count(status.builds)]);
-    if !status.last_error.is_empty() {
-        table.row([heading("Last error"), status.last_error.clone()]);
+    for (name, value) in rows(config, status) {
+        table.row([console.paint(Style::Heading, name), value]);
     }
     table.render(0)
 }
 
-fn waiting(count: u64) -> String {
+/// The daemon's state: what is told, and what it is.
+pub(super) fn rows(config: &Config, status: Option<&Status>) -> Vec<(&'static str, String)> {
+    let Some(status) = status else {
+        return vec![("Daemon", "not running".to_owned()), ("Queue", waiting(queued(config)))];
+    };
+    let age = Duration::from_millis(times::now_ms().saturating_sub(status.started_ms));
+    let remote = if status.remote.is_empty() { "none configured" } else { &status.remote };
+    let resting = if status.resting { ", left alone for a while after failures" } else { "" };
+    let mut rows = vec![
+        (
+            "Daemon",
+            format!(
+                "process {}, version {}, running for {}",
+                status.pid,
+                status.version,
+                human::time(age)
+            ),
+        ),
+        ("Remote", format!("{remote}{resting}")),
+        ("Queue", waiting(status.uploads_queued)),
+        ("Uploads", transfers(status.uploads, status.uploaded_bytes, status.uploads_active)),
+        (
+            "Downloads",
+            format!(
+                "{}, {} ahead of demand",
+                transfers(status.downloads, status.downloaded_bytes, status.downloads_active),
+                human::count(status.prefetched)
+            ),
+        ),
+        (
+            "Requests",
+            format!("{}, {} failed", human::count(status.requests), human::count(status.failures)),
+        ),
+        ("Builds", human::count(status.builds)),
+    ];
+    if !status.last_error.is_empty() {
+        rows.push(("Last error", status.last_error.clone()));
+    }
+    rows
+}
+
+/// The same for programs.
+pub(super) fn json(config: &Config, status: Option<&Status>) -> serde_json::Value {
+    let Some(status) = status else {
+        return serde_json::json!({ "running": false, "uploads_queued": queued(config) });
+    };
+    serde_json::json!({
+        "running": true,
+        "pid": status.pid,
+        "version": status.version,
+        "remote": status.remote,
+        "resting": status.resting,
+        "last_error": status.last_error,
+        "builds": status.builds,
+        "uploads_queued": status.uploads_queued,
+        "uploads_active": status.uploads_active,
+        "uploads": status.uploads,
+        "uploaded_bytes": status.uploaded_bytes,
+        "downloads_active": status.downloads_active,
+        "downloads": status.downloads,
+        "downloaded_bytes": status.downloaded_bytes,
+        "prefetched": status.prefetched,
+        "requests": status.requests,
+        "failures": status.failures,
+    })
+}
+
+pub(super) fn waiting(count: u64) -> String {
     format!("{} waiting to be uploaded", human::plural(count, "result", "results"))
 }
 

@@ -3,6 +3,7 @@
 //! Each check is a function that returns lines; nothing is changed unless `--fix` or `--repair`
 //! asks. The exit status is 1 while a finding stands.
 
+mod daemon;
 mod integrity;
 mod setup;
 
@@ -52,6 +53,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     lines.extend(setup::store(&loaded.config, options.fix));
     lines.extend(setup::sharing(&loaded.config));
     lines.extend(setup::observer(&loaded.config));
+    lines.extend(daemon::check(&loaded.config));
     lines.extend(setup::recent_events(&loaded.config));
     if options.verify || options.checksums || options.repair {
         let depth = if options.checksums { Depth::Contents } else { Depth::Sizes };

@@ -8,7 +8,7 @@ mod view;
 
 use super::inventory::Inventory;
 use super::output::Console;
-use super::{Since, UsageError, configuration, times};
+use super::{Since, UsageError, configuration, daemon, times};
 use crate::config::Config;
 use crate::events::Follower;
 use anyhow::{Context, Result};
@@ -67,6 +67,11 @@ fn follow(
     loop {
         if store_read.is_none_or(|read| read.elapsed() >= STORE_INTERVAL) {
             model.store = Inventory::read(&config.cache_dir)?;
+            if config.has_remote() {
+                // One that does not answer is as good as none.
+                model.daemon =
+                    daemon::rows(config, daemon::ask_status(config).ok().flatten().as_ref());
+            }
             store_read = Some(Instant::now());
         }
         model.extend(follower.poll().context("read the event log")?);

@@ -3,7 +3,7 @@
 use super::inventory::Inventory;
 use super::output::{Console, Style, Table};
 use super::summary::{Summary, by_count};
-use super::{Since, configuration, human};
+use super::{Since, configuration, daemon, human};
 use crate::config::Config;
 use crate::events;
 use anyhow::{Context, Result};
@@ -25,14 +25,23 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     let cache_dir = &loaded.config.cache_dir;
     let (inventory, summary) = read(cache_dir, options.since.start_ms())?;
-    let store = Store { config: &loaded.config, inventory: &inventory };
+    let config = &loaded.config;
+    // Whoever asks for numbers is not told of a daemon that does not answer; `doctor` tells.
+    let status = config.has_remote().then(|| daemon::ask_status(config).ok().flatten());
+    let store = Store { config, inventory: &inventory };
     let mut out = console.data();
     if options.json {
-        let value = json(&summary, &store);
+        let mut value = json(&summary, &store);
+        if let Some(status) = &status {
+            value["daemon"] = daemon::json(config, status.as_ref());
+        }
         serde_json::to_writer_pretty(&mut out, &value).context("write the statistics")?;
         writeln!(out)?;
     } else {
         out.write_all(store_text(&store, console).as_bytes())?;
+        if let Some(status) = &status {
+            writeln!(out, "{}", daemon::shown(config, status.as_ref(), console))?;
+        }
         out.write_all(text(&summary, console).as_bytes())?;
     }
     out.flush().context("write the statistics")?;

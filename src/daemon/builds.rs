@@ -51,6 +51,8 @@ pub(super) struct Build {
     expected: watch::Sender<Option<Arc<Expected>>>,
     ended: watch::Sender<bool>,
     balance: Mutex<Balance>,
+    /// Whether its list was written, held by who writes it.
+    finished: tokio::sync::Mutex<bool>,
 }
 
 /// What a build like this one used.
@@ -82,6 +84,10 @@ impl Build {
             Some(saved) => balance.won += saved,
             None => balance.lost += waited,
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     fn balance(&self) -> MutexGuard<'_, Balance> {
@@ -161,12 +167,12 @@ impl Builds {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.known().len()
+        self.known().values().filter(|build| !build.has_ended()).count()
     }
 
     /// Whether another process of Cargo than this one is being served.
     pub(super) fn serves_another(&self, cargo_pid: u32) -> bool {
-        self.known().keys().any(|pid| *pid != cargo_pid)
+        self.known().values().any(|build| build.of.cargo_pid != cargo_pid && !build.has_ended())
     }
 
     /// The build that a wrapper belongs to; `None` if its Cargo is gone.
@@ -188,6 +194,7 @@ impl Builds {
             expected: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             balance: Mutex::default(),
+            finished: tokio::sync::Mutex::default(),
             of,
         });
         known.insert(build.of.cargo_pid, Arc::clone(&build));
@@ -204,12 +211,13 @@ impl Builds {
         let wait = move || {
             wait::wait(build.process, BUILD_MAX);
             build.ended.send_replace(true);
-            let mut known = builds.known();
-            if known.get(&build.of.cargo_pid).is_some_and(|known| Arc::ptr_eq(known, &build)) {
-                known.remove(&build.of.cargo_pid);
-            }
-            drop(known);
-            runtime.spawn(async move { builds.finish(&build).await });
+            runtime.spawn(async move {
+                builds.finish(&build).await;
+                let mut known = builds.known();
+                if known.get(&build.of.cargo_pid).is_some_and(|known| Arc::ptr_eq(known, &build)) {
+                    known.remove(&build.of.cargo_pid);
+                }
+            });
         };
         if let Err(error) = std::thread::Builder::new().name("build".into()).spawn(wait) {
             crate::log::warn!("the end of a build will not be noticed: {error}");
@@ -245,10 +253,17 @@ impl Builds {
         if !self.config.prefetch_enabled || !self.transfers.may_try() {
             return BuildList::default();
         }
-        let (identity, selection) = (build.identity(&self.config), build.selection());
-        let asked = remote.build(&identity, &selection).await;
-        let found = self.transfers.judge(&selection, asked);
-        found.ok().flatten().unwrap_or_default()
+        let identity = build.identity(&self.config);
+        // What `kache sync` or `save-manifest` says of the whole workspace is the next best.
+        for selection in [build.selection(), selection("", "")] {
+            let asked = remote.build(&identity, &selection).await;
+            match self.transfers.judge(&identity, asked) {
+                Ok(Some(list)) => return list,
+                Ok(None) => {}
+                Err(()) => break,
+            }
+        }
+        BuildList::default()
     }
 
     /// Demands are served besides: some of the transfers that are allowed are left to them.
@@ -292,6 +307,10 @@ impl Builds {
     /// Writes the list of a build if it used anything that the list does not name.
     async fn finish(&self, build: &Arc<Build>) {
         let Some(remote) = self.transfers.writable_remote() else { return };
+        let mut finished = build.finished.lock().await;
+        if std::mem::replace(&mut *finished, build.has_ended()) {
+            return;
+        }
         if let Err(error) = self.put_list(remote, build).await {
             self.transfers.failed(&error);
         }
@@ -361,6 +380,7 @@ mod tests {
             expected: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             balance: Mutex::default(),
+            finished: tokio::sync::Mutex::default(),
         };
         build.waited(VAIN_MAX, None);
         assert!(!build.is_given_up());

@@ -68,6 +68,9 @@ impl Uploads {
 
     /// Has the queue looked at.
     pub(super) fn poke(&self) {
+        if self.transfers.writable_remote().is_none() {
+            return;
+        }
         self.at_rest.send_replace(false);
         self.poked.notify_one();
     }

@@ -171,3 +171,53 @@ fn at_rest_a_daemon_takes_little_memory_and_never_wakes_up() {
     assert!(trace.lines().count() >= 2, "several threads wait:\n{trace}");
     assert!(trace.lines().all(|line| line.ends_with(" ...>")), "{trace}");
 }
+
+#[test]
+fn commands_show_the_daemon_and_what_waits_for_it() {
+    let (_remote, machine) = machine();
+    let queue = machine.space.cache().join("uploads");
+    fs::create_dir_all(&queue).unwrap();
+    fs::write(queue.join(format!("{}-{}", "1".repeat(64), "2".repeat(64))), "").unwrap();
+    let told = |arguments: &[&str]| String::from_utf8(machine.run(arguments).stdout).unwrap();
+    let doctor = told(&["doctor"]);
+    assert!(doctor.contains("1 result waiting to be uploaded"), "{doctor}");
+    assert!(told(&["stats"]).contains("not running"));
+    let stats = |key: &str| {
+        let stats: serde_json::Value = serde_json::from_str(&told(&["stats", "--json"])).unwrap();
+        stats["daemon"][key].clone()
+    };
+    assert_eq!((stats("running"), stats("uploads_queued")), (false.into(), 1.into()));
+    machine.kache(&["daemon", "start"]);
+    let pid = machine.daemon().expect("a daemon runs");
+    assert_eq!(stats("pid"), pid);
+    assert!(told(&["doctor"]).contains(&format!("daemon: process {pid}")));
+    // Its result is nowhere: the daemon lets go of it.
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!(machine.queued(), 0, "{}", machine.log());
+    assert!(told(&["daemon", "log"]).contains("is not in the store"));
+}
+
+#[test]
+fn ten_thousand_queued_uploads_take_little_memory() {
+    let (_remote, machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "pub fn f() {}")]);
+    machine.space.build("a");
+    machine.kache(&["daemon", "stop"]);
+    let queue = machine.space.cache().join("uploads");
+    let action = machine.stored_action();
+    for number in 0..10_000 {
+        fs::write(queue.join(format!("{action}-{number:064x}")), "").unwrap();
+    }
+    machine.kache(&["daemon", "start"]);
+    let pid = machine.daemon().expect("a daemon runs");
+    let mut stop = machine.command(&["daemon", "stop"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut peak_kibibytes = 0;
+    while stop.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak_kibibytes = peak.unwrap_or(peak_kibibytes);
+    }
+    assert_eq!(machine.queued(), 0, "{}", machine.log());
+    assert!((1..100 * 1024).contains(&peak_kibibytes), "{peak_kibibytes} KiB");
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::support::{Build, TestSpace};
 
@@ -81,12 +82,31 @@ impl Machine {
         fs::read_dir(self.space.cache().join("uploads")).map_or(0, Iterator::count)
     }
 
+    /// The key of some result that the store has.
+    pub(crate) fn stored_action(&self) -> String {
+        let report = self.kache(&["report", "--format", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let events = report["all_events"].as_array().expect("events").iter();
+        let mut keys =
+            events.filter_map(|event| event["key"].as_str()).filter(|key| key.len() == 64);
+        keys.next().expect("something was stored").to_owned()
+    }
+
     /// Builds, and has everything uploaded.
     pub(crate) fn build_and_share(&self, directory: &str) -> Build {
         let build = self.space.build(directory);
         self.kache(&["daemon", "stop"]);
         assert_eq!(self.queued(), 0, "{}", self.log());
         build
+    }
+
+    /// How long all calls together have looked for their results.
+    pub(crate) fn lookups(&self) -> Duration {
+        let report = self.kache(&["report", "--format", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let mean_ms = report["timing"]["avg_lookup_ms"].as_f64().expect("a mean");
+        let calls = report["summary"]["total_crates"].as_u64().expect("a count");
+        Duration::from_secs_f64(mean_ms / 1000.0).mul_f64(u32::try_from(calls).expect("few").into())
     }
 
     /// How each call ended that was looked up, by crate and kind, sorted.

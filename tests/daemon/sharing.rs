@@ -1,8 +1,10 @@
 //! What one machine builds, another one restores.
 
+use crate::faults::of_port;
 use crate::machine::Machine;
-use crate::support::TestSpace;
+use crate::server::Server;
 use crate::support::sample::{SAMPLE_OUTPUT, SAMPLE_UNITS};
+use crate::support::{TestSpace, disk};
 
 /// A directory that both machines reach, and one that has built the sample and uploaded it.
 fn shared() -> (TestSpace, Machine) {
@@ -46,6 +48,44 @@ fn what_one_machine_compiles_another_has_before_it_asks() {
     assert!(outcomes.iter().all(from_remote), "{outcomes:?}");
     let log = second.log();
     assert!(log.contains("a build is expected to need 8 results"), "{log}");
+}
+
+#[test]
+fn through_a_bucket_a_unit_takes_one_request() {
+    let space = TestSpace::new();
+    let server = Server::start(space.path("server"));
+    let first = of_port(server.port);
+    first.space.sample("here/a");
+    first.build_and_share("here/a");
+    server.take_requests();
+    let second = of_port(server.port).with_checkout_of(&first, "here/a", "b");
+    second.kache(&["daemon", "start"]);
+    second.space.build("b").assert_compiled(&[], &second.log());
+    let requests = server.take_requests();
+    let results = requests.iter().filter(|request| request.contains("/results/")).count();
+    assert_eq!(results, SAMPLE_UNITS.len() + 1, "{requests:#?}");
+    let lists = requests.iter().filter(|request| request.contains("/builds/")).count();
+    // The end of the build may look at the list once more.
+    assert!(requests.len() == results + lists && lists <= 2, "{requests:#?}");
+}
+
+#[test]
+fn who_may_only_read_writes_nothing_and_who_is_local_says_nothing() {
+    let space = TestSpace::new();
+    let server = Server::start(space.path("server"));
+    for (variable, requests_max) in [("KACHE_REMOTE_READONLY", 100), ("KACHE_LOCAL_ONLY", 0)] {
+        let mut machine = of_port(server.port);
+        machine.set(variable, "1");
+        machine.space.package("a", "", &[("src/lib.rs", "pub fn f() {}")]);
+        machine.space.build("a");
+        machine.run(&["daemon", "stop"]);
+        let requests = server.take_requests();
+        assert!(requests.len() <= requests_max, "{variable}: {requests:?}");
+        assert!(requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
+        assert!(!machine.space.cache().join("uploads").exists(), "{variable}");
+        assert_eq!(machine.place().exists(), requests_max > 0, "{variable}");
+    }
+    assert_eq!(disk::files(&server.objects), [] as [std::path::PathBuf; 0]);
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(super) struct Model {
     pub(super) cache_dir: PathBuf,
     pub(super) max_size_bytes: u64,
     pub(super) store: Inventory,
+    /// What the daemon says of itself; empty where there is no remote.
+    pub(super) daemon: Vec<(&'static str, String)>,
     pub(super) summary: Summary,
     /// Newest last.
     pub(super) builds: VecDeque<Build>,
@@ -85,6 +87,7 @@ impl Model {
             cache_dir,
             max_size_bytes,
             store: Inventory::default(),
+            daemon: Vec::new(),
             summary: Summary::default(),
             builds: VecDeque::new(),
             recent: VecDeque::new(),

@@ -157,8 +157,9 @@ fn store(model: &Model) -> Table<'static> {
         ("stored", human::size(summary.stored_bytes)),
         ("from the remote", human::count(summary.remote_hits + summary.prefetch_hits)),
     ];
-    let rows = rows.into_iter().skip(model.scroll);
-    let rows = rows.map(|(name, value)| Row::new([name.to_owned(), value]));
+    let transfers = model.daemon.iter().map(|(name, value)| (*name, value.clone()));
+    let rows = rows.into_iter().chain(transfers).skip(model.scroll);
+    let rows = rows.map(|(name, value)| Row::new([name.to_lowercase(), value]));
     Table::new(rows, [Constraint::Length(16), Constraint::Min(10)])
 }
 
