@@ -5,6 +5,7 @@
 
 mod daemon;
 mod integrity;
+mod remote;
 mod setup;
 
 use super::EXIT_FINDINGS;
@@ -53,6 +54,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     lines.extend(setup::store(&loaded.config, options.fix));
     lines.extend(setup::sharing(&loaded.config));
     lines.extend(setup::observer(&loaded.config));
+    lines.extend(remote::check(&loaded.config));
     lines.extend(daemon::check(&loaded.config));
     lines.extend(setup::recent_events(&loaded.config));
     if options.verify || options.checksums || options.repair {

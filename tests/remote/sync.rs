@@ -1,6 +1,9 @@
 //! Two machines and one bucket: what the first builds, the second restores.
 
+use std::fs;
+
 use crate::server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+use crate::support::disk::files;
 use crate::support::sample::{SAMPLE_OUTPUT, SAMPLE_UNITS};
 use crate::support::{Cargo, TestSpace};
 
@@ -84,4 +87,156 @@ fn what_one_machine_builds_another_restores() {
     let stats = b.kache(&["report", "--format", "json"]).succeed().stdout;
     let report: serde_json::Value = serde_json::from_slice(&stats).unwrap();
     assert_eq!(report["summary"]["local_hits"], 8, "a result is fetched once: {report:#}");
+}
+
+/// The exit status of kache and all that it said.
+fn status(run: &Cargo<'_>) -> (Option<i32>, String) {
+    let build = run.run();
+    (build.status.code(), build.text())
+}
+
+#[test]
+fn read_only_machines_write_nothing() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    a.cargo(&["build"]).succeed();
+    let read_only = |words: &[&str]| a.kache(words).variable("KACHE_REMOTE_READONLY", "1");
+    let objects = || files(&server.objects);
+    for words in [&["sync", "--push"][..], &["sync", "--push", "--all"]] {
+        let (code, text) = status(&read_only(words));
+        assert_eq!(code, Some(2), "{words:?}: {text}");
+    }
+    let (code, text) = status(&read_only(&["save-manifest"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("read-only"), "{text}");
+    read_only(&["sync"]).succeed();
+    read_only(&["doctor"]).run();
+    assert_eq!(objects(), Vec::<std::path::PathBuf>::new());
+    let methods = server.take_requests();
+    assert!(!methods.is_empty());
+    assert!(methods.iter().all(|request| request.starts_with("GET ")), "{methods:?}");
+
+    a.kache(&["sync"]).succeed();
+    assert!(objects().len() > 8, "without it the same command writes");
+}
+
+#[test]
+fn the_exit_status_says_whether_all_was_transferred() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    let b = Machine::new(&space, &server, "b");
+    a.cargo(&["build"]).succeed();
+    let planned = a.kache(&["sync", "--push", "--dry-run"]).succeed().text();
+    assert!(planned.starts_with("Would push 8 results, "), "{planned}");
+    assert!(server.take_requests().iter().all(|request| request.starts_with("GET ")));
+    a.kache(&["sync", "--push"]).succeed();
+    let results = files(&server.objects.join("artifacts/v1/results"));
+    fs::write(&results[0], "garbage").expect("an object can be damaged");
+    fs::remove_file(&results[1]).expect("an object can be removed");
+
+    let (code, text) = status(&b.kache(&["sync", "--pull"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.starts_with("Pulled 6 results: "), "{text}");
+    assert!(text.contains("note: 1 result is not in the remote any more"), "{text}");
+    assert!(text.contains("error: 1 result was not pulled"), "{text}");
+    let (code, text) = status(&b.kache(&["sync", "--pull", "--allow-partial"]));
+    assert_eq!(code, Some(0), "{text}");
+    let built = b.cargo(&["build"]).succeed();
+    assert!(
+        built.compiled.len() < SAMPLE_UNITS.len(),
+        "the rest is restored: {:?}",
+        built.compiled
+    );
+
+    let nowhere = |words: &[&str]| {
+        b.kache(words).variable("KACHE_S3_ENDPOINT", "http://127.0.0.1:1").variable("KACHE_LOG", "")
+    };
+    let (code, text) = status(&nowhere(&["sync", "--pull"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(status(&nowhere(&["sync", "--pull", "--allow-partial"])).0, Some(0));
+    let none = b.kache(&["sync"]).without_variable("KACHE_S3_BUCKET");
+    assert_eq!(status(&none).0, Some(2));
+}
+
+#[test]
+fn everything_can_be_pulled_without_a_list() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    let b = Machine::new(&space, &server, "b");
+    a.cargo(&["build"]).succeed();
+    a.kache(&["sync", "--push", "--all"]).succeed();
+    b.kache(&["sync", "--pull", "--all"]).succeed();
+    b.cargo(&["build"]).succeed().assert_compiled(&[], "the second machine");
+}
+
+#[test]
+fn a_list_can_have_a_name() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    let b = Machine::new(&space, &server, "b");
+    a.cargo(&["build"]).succeed();
+    a.kache(&["sync", "--push", "--all"]).succeed();
+    let name = ["--manifest-key", "main", "--namespace", "app"];
+    a.kache(&[&["save-manifest"][..], &name].concat()).succeed();
+    b.kache(&["sync", "--pull"]).succeed();
+    let pulled = b.kache(&[&["sync", "--pull"][..], &name].concat()).succeed().text();
+    assert!(pulled.starts_with("Pulled 8 results: "), "{pulled}");
+}
+
+#[test]
+fn secrets_are_seen_nowhere() {
+    let mut space = TestSpace::new();
+    space.set_variable("KACHE_LOG", "kache=trace");
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    let log = space.path("a/log");
+    let key = space.write("a/signing-key", "a signing key that must not be seen");
+    let run = |words: &[&str]| {
+        a.kache(words)
+            .variable("KACHE_LOG_FILE", &log)
+            .variable("KACHE_REMOTE_SIGNING_KEY_FILE", &key)
+    };
+    a.cargo(&["build"]).variable("KACHE_LOG_FILE", &log).succeed();
+    let mut said = String::new();
+    for words in [&["sync"][..], &["doctor"], &["config", "list"], &["report"], &["stats"]] {
+        said += &run(words).run().text();
+    }
+    said += &run(&["sync"]).variable("KACHE_S3_ENDPOINT", "http://127.0.0.1:1").run().text();
+    said += &run(&["sync"]).variable("KACHE_S3_ACCESS_KEY", "unknown").run().text();
+    assert!(said.contains("Pushed 8 results") && said.contains("403"), "{said}");
+    let secrets = [SECRET_KEY, "a signing key that must not be seen"];
+    let is_there = |bytes: &[u8]| {
+        secrets.iter().any(|secret| memchr::memmem::find(bytes, secret.as_bytes()).is_some())
+    };
+    assert!(!is_there(said.as_bytes()), "{said}");
+    for directory in [space.path("a/store"), server.objects.clone()] {
+        for file in files(&directory) {
+            assert!(!is_there(&fs::read(&file).unwrap()), "{}", file.display());
+        }
+    }
+    assert!(!is_there(&fs::read(&log).unwrap_or_default()));
+}
+
+#[test]
+fn the_doctor_tries_the_remote() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    // The executable is linked statically: the C library has no part in finding the host.
+    let endpoint = format!("http://localhost:{}", server.port);
+    let doctor = |secret: &str| {
+        let run = a.kache(&["doctor"]).variable("KACHE_S3_SECRET_KEY", secret);
+        run.variable("KACHE_S3_ENDPOINT", &endpoint)
+    };
+    let text = doctor(SECRET_KEY).run().text();
+    assert!(text.contains("artifacts at http://localhost:"), "{text}");
+    assert!(text.contains(": written, read and removed in "), "{text}");
+    let (code, text) = status(&doctor("wrong"));
+    assert_eq!(code, Some(1));
+    assert!(text.contains("finding  remote s3://shelf/artifacts at "), "{text}");
+    assert!(text.contains("403 SignatureDoesNotMatch"), "{text}");
 }
