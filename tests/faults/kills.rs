@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::random::{Bound, Random, is_full, turn};
 use crate::scene::{Scene, name};
 use crate::strace::{Call, calls, killer, recorder};
+use crate::support::toolchain::{Toolchain, sysroot};
 
 const WORKERS: usize = 4;
 const CRATES: usize = 4;
@@ -33,10 +34,13 @@ struct Worker {
     ended: usize,
 }
 
-fn workers() -> Vec<Worker> {
+/// The first one's space holds what all need.
+fn workers() -> (Scene, Vec<Worker>) {
     let mut workers: Vec<Worker> = Vec::new();
+    let first = Scene::new(0);
+    let toolchain = Toolchain::witnessed(&first.space.path(""), "shared", sysroot());
     for number in 0..WORKERS {
-        let mut scene = Scene::new(CRATES);
+        let mut scene = Scene::by(&toolchain, CRATES);
         if let Some(first) = workers.first() {
             scene.share_store(&first.scene);
         }
@@ -46,13 +50,14 @@ fn workers() -> Vec<Worker> {
     let scene = &workers[0].scene;
     for number in 0..CRATES {
         scene.check(&name(number), "at first", |run| run);
+        workers[1].scene.check_hit(&name(number), "at the next");
     }
     // Something has to go at each collection.
     let cap_bytes = scene.blob_bytes() / 4 * 3;
     for worker in &mut workers {
         worker.cap_bytes = cap_bytes;
     }
-    workers
+    (first, workers)
 }
 
 impl Worker {
@@ -133,7 +138,7 @@ impl Worker {
 
 fn campaign(kind: &str, kill: impl Fn(&mut Worker) + Sync) {
     let _turn = turn();
-    let mut workers = workers();
+    let (_first, mut workers) = workers();
     let bound = Bound::of(SECONDS);
     let killed = AtomicUsize::new(0);
     let is_over = || {

@@ -15,6 +15,7 @@
 mod support;
 
 mod cap;
+mod circumstances;
 mod disks;
 mod injection;
 mod kills;

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 
 use crate::support::cargo::{Build, Cargo};
 use crate::support::disk;
+use crate::support::toolchain::Toolchain;
 use crate::support::{TestSpace, succeed};
 
 /// Names below the output directory with contents. Modes and times are kache's to choose.
@@ -52,6 +53,13 @@ impl Scene {
         scene.with(crates)
     }
 
+    /// So many crates, compiled by a toolchain that other scenes have too: they share results.
+    pub(crate) fn by(toolchain: &Toolchain, crates: usize) -> Self {
+        let mut scene = Self::around(TestSpace::new());
+        scene.space.use_toolchain(toolchain.clone());
+        scene.with(crates)
+    }
+
     /// Has every later call run by another program.
     pub(crate) fn launch_by(&mut self, launcher: &[&str]) {
         self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
@@ -62,7 +70,7 @@ impl Scene {
         self.use_store(&other.store);
     }
 
-    fn use_store(&mut self, store: &Path) {
+    pub(crate) fn use_store(&mut self, store: &Path) {
         store.clone_into(&mut self.store);
         let store = store.to_str().expect("the space has a plain name");
         self.space.set_variable("KACHE_CACHE_DIR", store);
@@ -90,7 +98,9 @@ impl Scene {
             );
             scene.expected.insert(name, [alone, remapped]);
         }
-        std::fs::remove_dir_all(&scene.store).expect("the store can be removed");
+        if scene.store.exists() {
+            std::fs::remove_dir_all(&scene.store).expect("the store can be removed");
+        }
         scene
     }
 
