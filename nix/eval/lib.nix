@@ -54,7 +54,21 @@ let
 
   # Properties.
 
-  mkOption = attributes: attributes // { _type = "option"; };
+  # Takes what nixpkgs' takes and nothing else.
+  mkOption =
+    {
+      apply ? null,
+      default ? null,
+      defaultText ? null,
+      description ? null,
+      example ? null,
+      internal ? null,
+      readOnly ? null,
+      relatedPackages ? null,
+      type ? null,
+      visible ? null,
+    }@attributes:
+    attributes // { _type = "option"; };
   mkIf = condition: content: {
     _type = "if";
     inherit condition content;
