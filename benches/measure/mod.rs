@@ -23,6 +23,12 @@ pub(crate) fn time(command: &mut Command) -> Duration {
     elapsed
 }
 
+/// Prints a ratio as a row of the table that `benches/table` makes.
+#[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+pub(crate) fn row(what: &str, beside: &str, ratio: f64) {
+    println!("| {what} | {beside} | {ratio:.2} |");
+}
+
 /// Processor time of all processes that this one has waited for, and of those that they waited for.
 /// Zero where the kernel has no `/proc`.
 pub(crate) fn processor_time_of_children() -> Duration {
