@@ -27,6 +27,7 @@ pub(crate) mod uring;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -307,6 +308,8 @@ pub fn temporary_name(path: &Path) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let process = rustix::process::getpid().as_raw_nonzero();
     // Two processes of one number, one after another or in two containers, differ in time.
-    let time_ns = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_nsec;
+    // By way of std: rustix would look for the kernel's clock by itself, once in each process.
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time_ns = time.subsec_nanos();
     path.with_file_name(format!(".{process}-{count}-{time_ns:x}.kache-tmp"))
 }
