@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use store_format::{Event, EventOutcome, Events};
+use store_format::{Event, EventOutcome, EventView, Events};
 
 /// Name of the log in the cache directory.
 pub const LOG_NAME: &str = "events";
@@ -98,7 +98,7 @@ fn ignore_absence(result: std::io::Result<()>) -> std::io::Result<()> {
 /// log is no event.
 pub fn read(cache_dir: &Path, since_ms: u64) -> Result<Vec<Event>, EventsError> {
     let mut newest_first = Vec::new();
-    walk(cache_dir, since_ms, &mut |events| newest_first.push(events.collect::<Vec<_>>()))?;
+    walk(cache_dir, since_ms, &mut |events| newest_first.push(owned(events)))?;
     Ok(newest_first.into_iter().rev().flatten().collect())
 }
 
@@ -106,13 +106,17 @@ pub fn read(cache_dir: &Path, since_ms: u64) -> Result<Vec<Event>, EventsError> 
 pub fn visit(
     cache_dir: &Path,
     since_ms: u64,
-    mut each: impl FnMut(&Event),
+    mut each: impl FnMut(&EventView<'_>),
 ) -> Result<(), EventsError> {
     walk(cache_dir, since_ms, &mut |events| events.for_each(|event| each(&event)))
 }
 
 /// Takes the events of one chunk of the log.
-type OnChunk<'a> = dyn FnMut(&mut dyn Iterator<Item = Event>) + 'a;
+type OnChunk<'a> = dyn for<'c> FnMut(&mut dyn Iterator<Item = EventView<'c>>) + 'a;
+
+fn owned(events: &mut dyn Iterator<Item = EventView<'_>>) -> Vec<Event> {
+    events.map(|event| event.to_event()).collect()
+}
 
 fn walk(cache_dir: &Path, since_ms: u64, on_chunk: &mut OnChunk<'_>) -> Result<(), EventsError> {
     for name in [LOG_NAME, ROTATED_NAME] {
@@ -191,8 +195,7 @@ impl Follower {
         let offset = opened.as_ref().map_or(0, |(_, length)| *length);
         let file = opened.map(|(file, _)| file);
         let mut newest_first = Vec::new();
-        let on_chunk: &mut OnChunk<'_> =
-            &mut |events| newest_first.push(events.collect::<Vec<_>>());
+        let on_chunk: &mut OnChunk<'_> = &mut |events| newest_first.push(owned(events));
         let read = |source| EventsError { operation: "read", path: path.clone(), source };
         let reached = match &file {
             Some(file) => {
@@ -232,7 +235,7 @@ impl Follower {
             .and_then(|_| file.read_to_end(&mut bytes))
             .map_err(|source| EventsError { operation: "read", path: self.path.clone(), source })?;
         let mut frames = Events::new(&bytes);
-        let events = frames.by_ref().collect();
+        let events = owned(&mut frames);
         self.offset += frames.position() as u64;
         Ok(events)
     }

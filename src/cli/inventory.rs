@@ -1,18 +1,20 @@
 //! What the store holds, read from the index.
 
+use super::output::Console;
+use crate::config::nearest;
 use crate::index::{Entries, Index};
 use anyhow::{Context, Result};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
-use store_format::{ActionKey, Kind, NodeKind, ResultRecord};
+use store_format::{ActionKey, Kind, NodeKind, ResultView};
 
 /// One result of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     pub(super) action: ActionKey,
     pub(super) crate_name: String,
-    pub(super) outputs: usize,
+    pub(super) outputs: u64,
     pub(super) size_bytes: u64,
     /// What it cost to produce.
     pub(super) cost_us: u64,
@@ -73,23 +75,38 @@ impl Part {
             if kind != Kind::Result {
                 continue;
             }
+            let (mut outputs, mut size_bytes) = (0, 0);
+            let known = part.blobs.len();
+            let result = ResultView::decode(&payload, |output| {
+                outputs += 1;
+                size_bytes += output.size_bytes;
+                if output.node == NodeKind::File && output.inline.is_none() {
+                    part.blobs.push((output.blob.prefix(), output.size_bytes));
+                }
+            });
             // What another version wrote is not for this one to list.
-            let Ok(result) = ResultRecord::decode(&payload) else { continue };
-            let blobs = result
-                .outputs
-                .iter()
-                .filter(|output| output.node == NodeKind::File && output.inline.is_none());
-            part.blobs.extend(blobs.map(|output| (output.blob.prefix(), output.size_bytes)));
+            let Ok(result) = result else {
+                part.blobs.truncate(known);
+                continue;
+            };
             part.items.push(Item {
                 action: result.action,
-                crate_name: String::from_utf8_lossy(&result.crate_name).into_owned(),
-                outputs: result.outputs.len(),
-                size_bytes: result.outputs.iter().map(|output| output.size_bytes).sum(),
+                crate_name: String::from_utf8_lossy(result.crate_name).into_owned(),
+                outputs,
+                size_bytes,
                 cost_us: result.cost_us,
                 created_s: result.created_s,
             });
         }
         part
+    }
+}
+
+/// Names the crate of the store that was probably meant.
+pub(super) fn suggest(name: &str, inventory: &Inventory, console: &Console) {
+    let known = inventory.items.iter().map(|item| item.crate_name.as_str());
+    if let Some(known) = nearest(name, known) {
+        console.hint(&format!("did you mean `{known}`?"));
     }
 }
 

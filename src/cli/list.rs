@@ -2,8 +2,7 @@
 
 use super::inventory::{ByAction, Inventory, Item};
 use super::output::{Console, Style, Table};
-use super::{EXIT_FINDINGS, configuration, human, times};
-use crate::config::nearest;
+use super::{EXIT_FINDINGS, configuration, human, inventory, times};
 use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
 use std::cmp::Reverse;
@@ -57,10 +56,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     };
     if let (Some(name), true) = (&options.crate_name, lines.is_empty()) {
         console.error(&format!("the store has no result of `{name}`"));
-        let known = inventory.items.iter().map(|item| item.crate_name.as_str());
-        if let Some(known) = nearest(name, known) {
-            console.hint(&format!("did you mean `{known}`?"));
-        }
+        inventory::suggest(name, &inventory, console);
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     lines.sort_by(|a, b| a.name.cmp(&b.name));
@@ -122,7 +118,7 @@ fn results_of(name: &str, items: &[Item], hits: &ByAction<u64>) -> Vec<Line> {
     wanted
         .map(|item| Line {
             name: item.action.0.to_string(),
-            results: item.outputs as u64,
+            results: item.outputs,
             size_bytes: item.size_bytes,
             hits: hits.get(&item.action).copied().unwrap_or(0),
             cost_us: item.cost_us,

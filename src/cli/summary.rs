@@ -2,7 +2,7 @@
 
 use crate::events::is_hit;
 use std::collections::BTreeMap;
-use store_format::{Event, EventOutcome};
+use store_format::{Event, EventOutcome, EventView};
 
 /// Reasons of calls that ask the compiler something begin like this.
 pub(super) const PROBE_PREFIX: &str = "not-a-compile|";
@@ -51,12 +51,12 @@ impl Summary {
     pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut summary = Self::default();
         for event in events {
-            summary.add(event);
+            summary.add(&event.view());
         }
         summary
     }
 
-    pub(super) fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &EventView<'_>) {
         let end_ms = event.started_ms + u64::from(event.elapsed_us) / 1000;
         self.first_ms = Some(self.first_ms.map_or(event.started_ms, |ms| ms.min(event.started_ms)));
         self.last_ms = Some(self.last_ms.map_or(end_ms, |ms| ms.max(end_ms)));
@@ -91,16 +91,16 @@ impl Summary {
         self.stored_bytes += event.size_bytes;
         if matches!(event.outcome, EventOutcome::Skipped | EventOutcome::Error) {
             self.fallbacks += u64::from(event.reason.starts_with(UNOBSERVED_PREFIX));
-            count_reason(&mut self.skip_reasons, reason_class(&event.reason));
+            count_reason(&mut self.skip_reasons, reason_class(event.reason));
         }
     }
 
-    fn add_passed(&mut self, event: &Event) {
+    fn add_passed(&mut self, event: &EventView<'_>) {
         if event.reason.starts_with(PROBE_PREFIX) {
             self.probes += 1;
         } else {
             self.passthroughs += 1;
-            count_reason(&mut self.pass_reasons, &event.reason);
+            count_reason(&mut self.pass_reasons, event.reason);
         }
     }
 

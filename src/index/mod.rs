@@ -186,19 +186,20 @@ impl Index {
         removed
     }
 
-    /// Every record, in no order; what is published meanwhile may be missing.
+    /// Every record, in the order of the file; what is published meanwhile may be missing.
     pub fn entries(&self) -> Entries {
         let table = self.table();
-        let end = table.memory().slots().len();
-        Entries { table, place: 0, end }
+        let places = table.places_by_offset().into_iter();
+        Entries { table, places }
     }
 
     /// Like [`Index::entries`], in two parts that two threads can read at the same time.
     pub fn halves(&self) -> [Entries; 2] {
-        let second = self.entries();
-        let middle = second.end / 2;
-        let first = Entries { table: Arc::clone(&second.table), place: 0, end: middle };
-        [first, Entries { place: middle, ..second }]
+        let table = self.table();
+        let mut first = table.places_by_offset();
+        let second = first.split_off(first.len() / 2);
+        [first, second]
+            .map(|places| Entries { table: Arc::clone(&table), places: places.into_iter() })
     }
 
     /// Claims a key, so that others that want to do the same work wait for this process.
@@ -267,21 +268,14 @@ impl Index {
 #[derive(Debug)]
 pub struct Entries {
     table: Arc<Table<Generation>>,
-    place: usize,
-    end: usize,
+    places: std::vec::IntoIter<usize>,
 }
 
 impl Iterator for Entries {
     type Item = (Kind, Digest, Vec<u8>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.place < self.end {
-            self.place += 1;
-            if let (_, Some(record)) = self.table.record_in(self.place - 1) {
-                return Some(record);
-            }
-        }
-        None
+        self.places.find_map(|place| self.table.record_in(place).1)
     }
 }
 

@@ -308,6 +308,19 @@ impl<M: Memory> Table<M> {
         false
     }
 
+    /// The places of the slots that are not empty, in the order of their records: so a whole index
+    /// is read from its beginning to its end.
+    pub fn places_by_offset(&self) -> Vec<usize> {
+        let slots = self.0.slots().iter().enumerate();
+        let words = slots.map(|(place, word)| (Slot(word.load(Ordering::Relaxed)), place));
+        let mut places: Vec<(u64, usize)> = words
+            .filter(|(slot, _)| !slot.is_empty())
+            .map(|(slot, place)| (slot.offset(), place))
+            .collect();
+        places.sort_unstable();
+        places.into_iter().map(|(_, place)| place).collect()
+    }
+
     /// The word of a slot, and the record that it points to, if there is a sound one.
     pub fn record_in(&self, place: usize) -> (u64, Option<(Kind, Digest, Vec<u8>)>) {
         let word = self.0.slots()[place].load(Ordering::Acquire);

@@ -95,6 +95,75 @@ pub struct Event {
 impl Event {
     /// The event as one frame, to be appended by a single write.
     pub fn encode_frame(&self) -> Vec<u8> {
+        self.view().encode_frame()
+    }
+
+    /// Takes one frame off the front of `reader`.
+    pub fn decode_frame(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        EventView::decode_frame(reader).map(|view| view.to_event())
+    }
+
+    /// The same event for who takes those that are read in place.
+    pub fn view(&self) -> EventView<'_> {
+        EventView {
+            started_ms: self.started_ms,
+            elapsed_us: self.elapsed_us,
+            key_us: self.key_us,
+            lookup_us: self.lookup_us,
+            restore_us: self.restore_us,
+            compile_us: self.compile_us,
+            store_us: self.store_us,
+            outcome: self.outcome,
+            reason: &self.reason,
+            crate_name: &self.crate_name,
+            crate_version: &self.crate_version,
+            kind: &self.kind,
+            workspace: &self.workspace,
+            profile: &self.profile,
+            target: &self.target,
+            action: self.action,
+            unit: self.unit,
+            size_bytes: self.size_bytes,
+            linked_bytes: self.linked_bytes,
+            cargo_pid: self.cargo_pid,
+            pid: self.pid,
+            compiler_runs: self.compiler_runs,
+            explanation: self.explanation.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// An [`Event`] read in place: for who looks at many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventView<'a> {
+    pub started_ms: u64,
+    pub elapsed_us: u32,
+    pub key_us: u32,
+    pub lookup_us: u32,
+    pub restore_us: u32,
+    pub compile_us: u32,
+    pub store_us: u32,
+    pub outcome: EventOutcome,
+    pub reason: &'a str,
+    pub crate_name: &'a str,
+    pub crate_version: &'a str,
+    pub kind: &'a str,
+    pub workspace: &'a str,
+    pub profile: &'a str,
+    pub target: &'a str,
+    pub action: Option<ActionKey>,
+    pub unit: Option<UnitKey>,
+    pub size_bytes: u64,
+    pub linked_bytes: u64,
+    pub cargo_pid: u32,
+    pub pid: u32,
+    pub compiler_runs: u32,
+    pub explanation: Vec<&'a str>,
+}
+
+impl<'a> EventView<'a> {
+    /// The event as one frame, to be appended by a single write.
+    pub fn encode_frame(&self) -> Vec<u8> {
         let mut lines = self.explanation.len().min(EVENT_LINES_MAX);
         let mut payload = self.encode(lines);
         while payload.len() > EVENT_PAYLOAD_BYTES_MAX && lines > 0 {
@@ -149,20 +218,48 @@ impl Event {
         ]
     }
 
-    fn texts(&self) -> [&str; TEXTS] {
+    fn texts(&self) -> [&'a str; TEXTS] {
         [
-            &self.reason,
-            &self.crate_name,
-            &self.crate_version,
-            &self.kind,
-            &self.workspace,
-            &self.profile,
-            &self.target,
+            self.reason,
+            self.crate_name,
+            self.crate_version,
+            self.kind,
+            self.workspace,
+            self.profile,
+            self.target,
         ]
     }
 
+    pub fn to_event(&self) -> Event {
+        Event {
+            started_ms: self.started_ms,
+            elapsed_us: self.elapsed_us,
+            key_us: self.key_us,
+            lookup_us: self.lookup_us,
+            restore_us: self.restore_us,
+            compile_us: self.compile_us,
+            store_us: self.store_us,
+            outcome: self.outcome,
+            reason: self.reason.to_owned(),
+            crate_name: self.crate_name.to_owned(),
+            crate_version: self.crate_version.to_owned(),
+            kind: self.kind.to_owned(),
+            workspace: self.workspace.to_owned(),
+            profile: self.profile.to_owned(),
+            target: self.target.to_owned(),
+            action: self.action,
+            unit: self.unit,
+            size_bytes: self.size_bytes,
+            linked_bytes: self.linked_bytes,
+            cargo_pid: self.cargo_pid,
+            pid: self.pid,
+            compiler_runs: self.compiler_runs,
+            explanation: self.explanation.iter().map(|line| (*line).to_owned()).collect(),
+        }
+    }
+
     /// Takes one frame off the front of `reader`.
-    pub fn decode_frame(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+    pub fn decode_frame(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
         if reader.array()? != EVENT_MAGIC {
             return Err(FormatError::Magic);
         }
@@ -178,7 +275,7 @@ impl Event {
         Self::decode(payload)
     }
 
-    fn decode(payload: &[u8]) -> Result<Self, FormatError> {
+    fn decode(payload: &'a [u8]) -> Result<Self, FormatError> {
         let mut reader = Reader::new(payload);
         let version = reader.u8()?;
         if version != EVENT_VERSION {
@@ -219,12 +316,12 @@ impl Event {
     }
 }
 
-fn text(reader: &mut Reader<'_>) -> Result<String, FormatError> {
+fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, FormatError> {
     let bytes = reader.bytes(EVENT_TEXT_BYTES_MAX)?;
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| FormatError::Name)
+    std::str::from_utf8(bytes).map_err(|_| FormatError::Name)
 }
 
-fn lines(reader: &mut Reader<'_>) -> Result<Vec<String>, FormatError> {
+fn lines<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>, FormatError> {
     let count = reader.count(EVENT_LINES_MAX, 1)?;
     (0..count).map(|_| text(reader)).collect()
 }
@@ -283,14 +380,14 @@ fn partial_magic_bytes(bytes: &[u8]) -> usize {
     (1..EVENT_MAGIC.len()).rev().find(|count| bytes.ends_with(&EVENT_MAGIC[..*count])).unwrap_or(0)
 }
 
-impl Iterator for Events<'_> {
-    type Item = Event;
+impl<'a> Iterator for Events<'a> {
+    type Item = EventView<'a>;
 
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<EventView<'a>> {
         while self.position < self.bytes.len() {
             let rest = &self.bytes[self.position..];
             let mut reader = Reader::new(rest);
-            match Event::decode_frame(&mut reader) {
+            match EventView::decode_frame(&mut reader) {
                 Ok(event) => {
                     self.position += rest.len() - reader.remaining();
                     return Some(event);

@@ -28,13 +28,14 @@ pub use digest::{ActionKey, Digest, UnitKey};
 pub use error::FormatError;
 pub use event::{
     EVENT_HEAD_BYTES, EVENT_LINES_MAX, EVENT_MAGIC, EVENT_PAYLOAD_BYTES_MAX, EVENT_TEXT_BYTES_MAX,
-    EVENT_VERSION, Event, EventOutcome, Events,
+    EVENT_VERSION, Event, EventOutcome, EventView, Events,
 };
 pub use manifest::ManifestList;
 pub use object::{ObjectHead, ObjectKind};
 pub use record::{
     Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath,
 };
+pub use result::{OutputView, ResultView};
 pub use slot::Kind;
 pub use snapshot::{Snapshot, SnapshotPart};
 pub use toolchain::{ToolchainFile, ToolchainRecord};

@@ -181,7 +181,7 @@ fn an_event_with_too_much_text_is_cut_and_not_lost() {
     };
     let frame = large.encode_frame();
     let read = Events::new(&frame).next().expect("the frame is whole");
-    assert!(large.reason.starts_with(&read.reason));
+    assert!(large.reason.starts_with(read.reason));
     assert!(read.reason.len() > 4000);
     assert_eq!(read.explanation.len(), 12);
 }

@@ -110,7 +110,7 @@ impl Model {
     }
 
     fn add(&mut self, event: Event) {
-        self.summary.add(&event);
+        self.summary.add(&event.view());
         if event.outcome == EventOutcome::Passthrough && event.crate_name.is_empty() {
             return;
         }
@@ -140,7 +140,7 @@ impl Model {
         let build = &mut self.builds[place];
         build.started_ms = build.started_ms.min(event.started_ms);
         build.ended_ms = build.ended_ms.max(ended_ms);
-        build.summary.add(event);
+        build.summary.add(&event.view());
         // A dependency is compiled in its own directory, which is no project of the user.
         let own = !["/registry/src/", "/git/checkouts/"]
             .iter()
