@@ -40,6 +40,12 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     }
     let name = options.crate_name.as_ref().map(|name| name.replace('-', "_"));
     let purged = purge(cache_dir, name.as_deref())?;
+    if let (Some(name), 0) = (&name, purged.results) {
+        console.error(&format!("the store has no result of `{name}`"));
+        let known = inventory::Inventory::read(cache_dir)?;
+        inventory::suggest(name, &known, console);
+        return Ok(ExitCode::from(EXIT_FINDINGS));
+    }
     let mut out = console.data();
     let results = human::plural(purged.results, "result", "results");
     writeln!(out, "Removed {results}; freed {}.", human::size(purged.freed_bytes))?;
@@ -48,8 +54,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         writeln!(out, "{linked} are still in target directories that share them.")?;
     }
     out.flush()?;
-    let nothing = options.crate_name.is_some() && purged.results == 0;
-    Ok(if nothing { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Removes the results of a crate, or everything.

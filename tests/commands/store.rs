@@ -189,9 +189,10 @@ exit status 0
     );
     assert_eq!(space.json(&["stats", "--json"])["storage"]["results"], 6);
     assert_data_eq!(
-        space.run(&["purge", "--crate-name", "plants-derive"]),
+        space.run(&["purge", "--crate-name", "climatte"]),
         str![[r#"
-Removed 0 results; freed [SIZE].
+error: the store has no result of `climatte`
+hint: did you mean `climate`?
 exit status 1
 
 "#]]
