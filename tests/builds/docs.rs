@@ -4,7 +4,8 @@
 //! Each runner, image or checkout of a page is a directory of the space; what a service carries from
 //! one run to the next is carried as an archive.
 
-use super::support::{TestSpace, sample::SAMPLE_UNITS, succeed};
+use super::server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+use super::support::{TestSpace, disk::files, sample::SAMPLE_UNITS, succeed};
 use kache::config::SETTINGS;
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,8 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use yaml_rust2::{Yaml, YamlLoader};
 
-const PAGES: [&str; 6] =
-    ["README.md", "docker.md", "github-actions.md", "gitlab.md", "nixos.md", "worktrees.md"];
+const PAGES: [&str; 7] = [
+    "README.md",
+    "docker.md",
+    "github-actions.md",
+    "gitlab.md",
+    "nixos.md",
+    "s3.md",
+    "worktrees.md",
+];
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
@@ -155,6 +163,45 @@ fn the_github_page_carries_the_store_from_one_runner_to_the_next() {
 }
 
 #[test]
+fn the_page_about_s3_shares_what_one_runner_built_with_the_next() {
+    let space = TestSpace::new();
+    let server = Server::start(space.path("server"));
+    let workflow = yaml("s3.md");
+    let steps = workflow["jobs"]["test"]["steps"].as_vec().unwrap();
+    let known = |(name, value): (String, String)| {
+        let value = match name.as_str() {
+            "KACHE_S3_BUCKET" => BUCKET.to_owned(),
+            "KACHE_S3_ACCESS_KEY" => ACCESS_KEY.to_owned(),
+            "KACHE_S3_SECRET_KEY" => SECRET_KEY.to_owned(),
+            _ => value,
+        };
+        (name, value)
+    };
+    let runner = |name: &str, is_pull_request: bool| {
+        let checkout = format!("{name}/work");
+        space.sample(&checkout);
+        space.cargo(&checkout, ["generate-lockfile"]).succeed();
+        let mut compiled = Vec::new();
+        let skipped = |step: &Yaml| is_pull_request && !step["if"].is_badvalue();
+        for step in steps.iter().filter(|step| !step["run"].is_badvalue() && !skipped(step)) {
+            let mut machine = Machine::new(&space, name);
+            machine.set(pairs(&workflow["env"]).into_iter().map(known).collect());
+            machine.set(pairs(&step["env"]));
+            machine.set(vec![("KACHE_S3_ENDPOINT".to_owned(), server.endpoint())]);
+            compiled.extend(machine.run(&space.path(&checkout), text(&step["run"])));
+        }
+        compiled
+    };
+    assert!(!runner("first", false).is_empty());
+    server.take_requests();
+    let objects = files(&server.objects);
+    assert_eq!(runner("second", true), [""; 0]);
+    assert_eq!(files(&server.objects), objects);
+    let requests = server.take_requests();
+    assert!(requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
+}
+
+#[test]
 fn the_gitlab_page_carries_the_store_from_one_runner_to_the_next() {
     let space = TestSpace::new();
     let job = &yaml("gitlab.md")["test"];
@@ -228,13 +275,15 @@ fn links(page: &str) -> Vec<String> {
 fn the_pages_name_only_variables_keys_and_commands_that_exist() {
     let variables: BTreeSet<_> = SETTINGS.iter().filter_map(|setting| setting.variable).collect();
     for (name, page) in PAGES.map(|name| (name, page(name))) {
-        for word in page.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
+        let in_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        for word in page.split(|c: char| !in_name(c)) {
             let known = variables.contains(word) || matches!(word, "KACHE_CONFIG" | "KACHE_LOG");
             assert!(!word.starts_with("KACHE_") || known, "{name}: {word}");
         }
         for start in ["`kache ", "\nkache ", "- kache ", "  kache "] {
             for rest in page.split(start).skip(1) {
-                let command = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or("");
+                let ends = |c: char| !(c.is_ascii_lowercase() || c == '-');
+                let command = rest.split(ends).next().unwrap_or("");
                 let mut help = Command::new(env!("CARGO_BIN_EXE_kache"));
                 let help = help.args([command, "--help"]).output().unwrap();
                 assert!(help.status.success(), "{name}: kache {command}");

@@ -1,5 +1,7 @@
 //! Real builds through kache, by the real Cargo and the real compiler: one file per promise.
 
+#[path = "../support/server.rs"]
+mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
