@@ -1,7 +1,6 @@
 //! Objects that are not what they should be: each is refused, and nothing of it gets into the store.
 
 use std::fs;
-use std::path::Path;
 
 use kache::remote::{Damage, RemoteError};
 use store_format::object::OBJECT_HEAD_BYTES;
@@ -11,7 +10,6 @@ use store_format::{
 };
 
 use crate::objects::{ACTION, Pair, digest, record};
-use crate::support::disk::files;
 
 const CONTENT: &[u8] = b"the content of a library, which is long enough to be something";
 
@@ -60,11 +58,10 @@ fn serve(pair: &Pair, object: &[u8]) {
 #[track_caller]
 fn damage(pair: &Pair, object: &[u8]) -> Damage {
     serve(pair, object);
-    let blobs = pair.path("there/blobs");
-    let before = names(&blobs);
+    let before = pair.blobs();
     let error = pair.pull().expect_err("it is refused");
     assert!(error.is_definite());
-    let stored = names(&blobs);
+    let stored = pair.blobs();
     let unverified = stored.iter().filter(|name| !before.contains(name));
     // A whole blob of a broken object is nobody's, but it is what its name says.
     assert!(unverified.into_iter().all(|name| *name == digest(CONTENT).to_string()), "{stored:?}");
@@ -72,11 +69,6 @@ fn damage(pair: &Pair, object: &[u8]) -> Damage {
         RemoteError::Damaged { damage, .. } => damage,
         error => panic!("{error}"),
     }
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let found = if directory.exists() { files(directory) } else { Vec::new() };
-    found.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Results travel between two machines, and nothing that is not theirs gets into a store.
 
+mod faults;
 mod hostile;
 mod objects;
 mod s3;

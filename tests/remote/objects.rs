@@ -15,6 +15,8 @@ use store_format::{
     NodeKind, Output, OutputRole, ResultRecord, RootedPath, UnitKey,
 };
 
+use crate::support::disk::files;
+
 /// Two machines and what they share.
 pub(crate) struct Pair {
     space: tempfile::TempDir,
@@ -95,6 +97,18 @@ impl Pair {
             remote.pull(&self.there, &ACTION).await.unwrap_err();
             remote.push(&self.here, &UNIT, &ACTION).await.unwrap();
         });
+    }
+
+    /// Removes what was pulled.
+    pub(crate) fn forget(&self) {
+        self.there.index.remove(Kind::Result, &ACTION.0);
+    }
+
+    /// Names of all files among the blobs of the second store.
+    pub(crate) fn blobs(&self) -> Vec<String> {
+        let directory = self.path("there/blobs");
+        let found = if directory.exists() { files(&directory) } else { Vec::new() };
+        found.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) fn pull(&self) -> Result<Option<ResultRecord>, RemoteError> {
