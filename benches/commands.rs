@@ -30,6 +30,8 @@ fn main() {
         &["stats", "--since", "1h"],
         &["list"],
         &["list", "crate_7"],
+        &["why-miss", "crate_7"],
+        &["report", "--format", "html"],
     ] {
         let time = median(space.path(), arguments);
         report(&format!("kache {}", arguments.join(" ")), time, floor);

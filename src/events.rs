@@ -97,8 +97,21 @@ fn ignore_absence(result: std::io::Result<()>) -> std::io::Result<()> {
 /// The events that started since `since_ms` (milliseconds since 1970), in the order of the log. No
 /// log is no event.
 pub fn read(cache_dir: &Path, since_ms: u64) -> Result<Vec<Event>, EventsError> {
+    read_wanted(cache_dir, since_ms, |_| true)
+}
+
+/// Those of the events that [`read`] returns that are wanted. They are asked for in no particular
+/// order.
+pub fn read_wanted(
+    cache_dir: &Path,
+    since_ms: u64,
+    mut wanted: impl FnMut(&EventView<'_>) -> bool,
+) -> Result<Vec<Event>, EventsError> {
     let mut newest_first = Vec::new();
-    walk(cache_dir, since_ms, &mut |events| newest_first.push(owned(events)))?;
+    walk(cache_dir, since_ms, &mut |events| {
+        let kept = events.filter(&mut wanted).map(|event| event.to_event());
+        newest_first.push(kept.collect::<Vec<_>>());
+    })?;
     Ok(newest_first.into_iter().rev().flatten().collect())
 }
 

@@ -34,21 +34,24 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     // Crates are named with underscores, packages often with hyphens.
     let name = options.crate_name.replace('-', "_");
-    let mut names = BTreeSet::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
-    for event in events::read(&loaded.config.cache_dir, 0).context("read the event log")? {
+    let events = events::read_wanted(&loaded.config.cache_dir, 0, |event| {
         if event.outcome == EventOutcome::Passthrough {
-            continue;
+            return false;
         }
-        if event.crate_name.replace('-', "_") == name {
-            let unit = units.entry(event.kind.clone()).or_default();
-            if is_hit(event.outcome) {
-                unit.hits_since += 1;
-            } else {
-                *unit = Unit { miss: Some(event), hits_since: 0 };
-            }
-        } else if !names.contains(&event.crate_name) {
-            names.insert(event.crate_name);
+        let wanted = is_named(event.crate_name, &name);
+        if !wanted && !names.contains(event.crate_name) {
+            names.insert(event.crate_name.to_owned());
+        }
+        wanted
+    });
+    for event in events.context("read the event log")? {
+        let unit = units.entry(event.kind.clone()).or_default();
+        if is_hit(event.outcome) {
+            unit.hits_since += 1;
+        } else {
+            *unit = Unit { miss: Some(event), hits_since: 0 };
         }
     }
     if units.is_empty() {
@@ -70,6 +73,12 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     }
     out.flush().context("write the explanation")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a crate or a package has this name, which has no hyphens.
+fn is_named(crate_name: &str, name: &str) -> bool {
+    let underscored = |byte| if byte == b'-' { b'_' } else { byte };
+    crate_name.len() == name.len() && crate_name.bytes().map(underscored).eq(name.bytes())
 }
 
 fn text(name: &str, kind: &str, unit: &Unit, console: &Console) -> String {

@@ -7,6 +7,7 @@ use super::build::{Build, outcome_class, outcome_name};
 use super::{Ranked, Report, joined, time};
 use crate::cli::summary::Summary;
 use crate::cli::{human, times};
+use std::collections::HashSet;
 use std::fmt::Write;
 use store_format::Event;
 
@@ -91,8 +92,18 @@ fn timeline(build: &Build, events: &[Event]) -> String {
         time(summary.saved_us()),
     );
     let path = build.critical_path(events);
+    let on_path: HashSet<usize> = path.iter().copied().collect();
+    let mut last = vec![(u64::MAX, ""); lane_count];
     for ((event, lane), place) in build.of(events).zip(lanes).zip(&build.events) {
-        svg += &bar(event, build.started_ms, duration_ms, lane, path.contains(place));
+        let (x, width) = extent(event, build.started_ms, duration_ms);
+        // Of narrow bars that would cover each other, one of each colour is drawn: this bounds the
+        // page whatever the number of calls.
+        let here = (x, outcome_class(event.outcome));
+        if width == 1 && last[lane] == here {
+            continue;
+        }
+        last[lane] = here;
+        svg += &bar(event, (x, width), lane, on_path.contains(place));
     }
     svg += "</svg>\n";
     svg + &critical(&path, events)
@@ -119,9 +130,13 @@ fn critical(path: &[usize], events: &[Event]) -> String {
     )
 }
 
-fn bar(event: &Event, started_ms: u64, duration_ms: u64, lane: usize, critical: bool) -> String {
+/// Where a call's bar begins, and its width.
+fn extent(event: &Event, started_ms: u64, duration_ms: u64) -> (u64, u64) {
     let x = (event.started_ms - started_ms) * WIDTH / duration_ms;
-    let width = (u64::from(event.elapsed_us) * WIDTH / duration_ms / 1000).max(1);
+    (x, (u64::from(event.elapsed_us) * WIDTH / duration_ms / 1000).max(1))
+}
+
+fn bar(event: &Event, (x, width): (u64, u64), lane: usize, critical: bool) -> String {
     let y = lane * LANE_HEIGHT + 2;
     let mut class = outcome_class(event.outcome).to_owned();
     if critical {
@@ -206,6 +221,22 @@ mod tests {
     use store_format::EventOutcome;
 
     #[test]
+    fn a_hundred_thousand_calls_make_a_page_of_bounded_size() {
+        let event = |number: u64| Event {
+            started_ms: number,
+            elapsed_us: 1_500,
+            crate_name: format!("crate_{number}"),
+            outcome: if number == 500 { EventOutcome::Error } else { EventOutcome::LocalHit },
+            ..Event::default()
+        };
+        let events: Vec<_> = (0..100_000).map(event).collect();
+        let build = &super::super::build::group(&events)[0];
+        let drawn = timeline(build, &events);
+        assert!(drawn.len() < 1_000_000, "{} bytes", drawn.len());
+        assert_eq!(drawn.matches("class=\"error").count(), 1, "no colour is hidden by another");
+    }
+
+    #[test]
     fn names_cannot_become_markup() {
         let event = Event {
             crate_name: "<script>\"x\"".to_owned(),
@@ -213,7 +244,7 @@ mod tests {
             outcome: EventOutcome::Miss,
             ..Event::default()
         };
-        let bar = bar(&event, 0, 1000, 0, false);
+        let bar = bar(&event, extent(&event, 0, 1000), 0, false);
         assert!(bar.contains("&lt;script&gt;&quot;x&quot;") && !bar.contains("<script>"), "{bar}");
         assert!(bar.contains("width=\"1000\"") && bar.contains("<text"), "{bar}");
     }
