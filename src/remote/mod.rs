@@ -19,7 +19,7 @@ mod s3;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,10 @@ use s3::Bucket;
 
 /// Directory of the layout that this program knows.
 const LAYOUT: &str = "v1";
+/// Directory of the store where objects and blobs are files that have no name yet.
+const WORKSHOP: &str = "transfers";
+/// No transfer takes so long that its file is this old.
+const LEFT_BEHIND: Duration = Duration::from_hours(24);
 /// How often a transfer that the network broke off is begun.
 const ATTEMPTS_MAX: u32 = 3;
 /// The longest pause before the second attempt; it doubles for each further one.
@@ -58,7 +62,7 @@ struct Inner {
     level: i32,
     /// Transfers at a time.
     permits: Semaphore,
-    /// Where objects are made before they are uploaded.
+    /// Where objects are made before they are uploaded, see [`WORKSHOP`].
     workshop: PathBuf,
     /// Results that were found to be damaged: a push puts sound ones in their places.
     damaged: Mutex<HashSet<ActionKey>>,
@@ -94,6 +98,8 @@ impl Remote {
             }
             _ => return Err(RemoteError::NotConfigured),
         };
+        let workshop = config.cache_dir.join(WORKSHOP);
+        sweep(&workshop);
         let permits = usize::try_from(config.s3_concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         let inner = Inner {
             backend,
@@ -101,7 +107,7 @@ impl Remote {
             writable: !config.remote_readonly,
             level: i32::try_from(config.compression_level).unwrap_or(i32::MAX),
             permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
-            workshop: config.cache_dir.join("transfers"),
+            workshop,
             damaged: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -368,6 +374,20 @@ pub fn adopt_manifests(
         (known.as_ref() != Some(&list)).then(|| list.encode())
     })?;
     Ok(())
+}
+
+/// Removes what killed processes left of their transfers.
+fn sweep(workshop: &Path) {
+    for name in crate::fs::list_names_if_present(workshop).unwrap_or_default() {
+        let path = workshop.join(name);
+        let modified = std::fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+        if age > LEFT_BEHIND
+            && let Err(error) = crate::fs::remove_if_present(&path)
+        {
+            crate::log::warn!("{error}");
+        }
+    }
 }
 
 fn manifests_name(unit: &UnitKey) -> String {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use store_format::{ActionKey, Digest, Kind, ObjectKind, Output, ResultRecord};
 
+use super::WORKSHOP;
 use super::error::{Damage, LocalError, ReadError};
 use super::object::{Sealer, compressed, compressor, decompressor};
 use crate::fs;
@@ -110,11 +111,9 @@ pub(super) fn unpack(
 
 /// Reads one blob into the store.
 fn receive(input: &mut impl BufRead, store: &Store, output: &mut Output) -> Result<(), ReadError> {
-    let blob = store.blob_path(&output.blob);
-    if let Some(directory) = blob.parent() {
-        fs::create_directories(directory).map_err(LocalError::from)?;
-    }
-    let temporary = Temporary { path: &fs::temporary_name(&blob) };
+    let workshop = store.directory.join(WORKSHOP);
+    fs::create_directories(&workshop).map_err(LocalError::from)?;
+    let temporary = Temporary { path: &fs::temporary_name(&workshop.join("blob")) };
     let file = OpenOptions::new().write(true).create_new(true).open(temporary.path);
     let mut file = file.map_err(LocalError::from)?;
     decompress(input, output, &mut file)?;

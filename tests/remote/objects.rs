@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use kache::config::{Config, RemoteKind};
 use kache::inputs::is_shared_mtime;
@@ -184,7 +185,22 @@ fn a_result_arrives_as_if_it_had_been_made_here() {
         let beside = fs::read_dir(blob.parent().unwrap()).unwrap().count();
         assert_eq!(beside, 1, "nothing temporary stays");
     }
-    assert_eq!(fs::read_dir(pair.space.path().join("here/transfers")).unwrap().count(), 0);
+    for transfers in ["here/transfers", "there/transfers"] {
+        assert_eq!(fs::read_dir(pair.path(transfers)).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn what_killed_transfers_left_is_removed_a_day_later() {
+    let pair = Pair::new();
+    let directory = pair.path("here/transfers");
+    fs::create_dir_all(&directory).unwrap();
+    let old = SystemTime::now() - Duration::from_hours(25);
+    fs::File::create(directory.join("old")).unwrap().set_modified(old).unwrap();
+    fs::write(directory.join("new"), "in use").unwrap();
+    runtime().block_on(pair.remote());
+    let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["new"]);
 }
 
 #[test]
