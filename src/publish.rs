@@ -191,7 +191,7 @@ fn location(root: Root) -> Input {
 }
 
 /// Puts a manifest in front of those that are known of its unit.
-fn publish_manifest(
+pub fn publish_manifest(
     store: &Store,
     unit: UnitKey,
     manifest: &Manifest,

@@ -139,17 +139,20 @@ impl Session {
         let manifests = call.manifests(self.unit).unwrap_or_default();
         let mut inputs =
             Inputs::new(&self.roots, &self.store.memo, &self.working_directory).keeping();
-        let mut actions = manifests
-            .manifests()
-            .iter()
-            .filter_map(|manifest| action_key(self.unit, manifest, &mut inputs));
         let mut asked = HashSet::new();
-        let fetched = actions.find(|action| asked.insert(*action) && call.fetch(*action));
+        let fetched = manifests.manifests().iter().find_map(|manifest| {
+            let action = action_key(self.unit, manifest, &mut inputs)?;
+            (asked.insert(action) && call.fetch(action)).then_some((manifest, action))
+        });
         call.end(fetched.is_some());
-        drop(actions);
         drop(inputs);
         self.account.looked_up();
-        let result = fetched.and_then(|action| find_result(&self.store, action));
+        let Some((manifest, action)) = fetched else { return false };
+        // The next call finds it in the store.
+        if let Err(error) = publish::publish_manifest(&self.store, self.unit, manifest) {
+            crate::log::warn!("a result that was fetched will be asked for again: {error}");
+        }
+        let result = find_result(&self.store, action);
         result.is_some_and(|result| self.put_in_place(&result, Origin::Demanded).is_some())
     }
 

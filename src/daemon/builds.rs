@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::fs;
 use crate::index::wait;
 use crate::remote::build::{identity, list_of_build, selection};
-use crate::remote::{Remote, RemoteError};
+use crate::remote::{Remote, RemoteError, adopt_manifests};
 use crate::times;
 
 use super::transfers::{Fetched, Purpose, Transfers};
@@ -238,11 +238,16 @@ impl Builds {
         }
         crate::log::info!("a build is expected to need {count} results");
         let deadline = Duration::from_secs(self.config.prefetch_deadline_secs);
+        let left = deadline.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return;
+        }
         let mut ended = build.ended.subscribe();
         let how = tokio::select! {
-            fetched = self.fetch_all(&expected.list) => format!("{fetched} fetched"),
+            biased;
             _ = ended.wait_for(|ended| *ended) => "the build ended".to_owned(),
-            () = tokio::time::sleep(deadline.saturating_sub(began.elapsed())) => "too late".to_owned(),
+            () = tokio::time::sleep(left) => "too late".to_owned(),
+            fetched = self.fetch_all(&expected) => format!("{fetched} fetched"),
         };
         crate::log::info!("prefetch ends after {:?}: {how}", began.elapsed());
     }
@@ -267,12 +272,12 @@ impl Builds {
     }
 
     /// Demands are served besides: some of the transfers that are allowed are left to them.
-    async fn fetch_all(&self, list: &BuildList) -> usize {
+    async fn fetch_all(&self, expected: &Arc<Expected>) -> usize {
         let at_a_time = self.config.s3_concurrency.saturating_mul(3).div_ceil(4).clamp(1, 1024);
         let permits = Arc::new(Semaphore::new(usize::try_from(at_a_time).unwrap_or(1)));
         let mut running = JoinSet::new();
         let mut bytes: u64 = 0;
-        for action in &list.actions {
+        for (place, action) in expected.list.actions.iter().enumerate() {
             if self.transfers.is_stored(action.action) {
                 continue;
             }
@@ -282,9 +287,16 @@ impl Builds {
                 break;
             }
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
-            let (transfers, action) = (Arc::clone(&self.transfers), action.action);
+            let (transfers, expected) = (Arc::clone(&self.transfers), Arc::clone(expected));
             running.spawn(async move {
-                let fetched = transfers.fetch(action, Purpose::Prefetch).await;
+                let action = &expected.list.actions[place];
+                let fetched = transfers.fetch(action.action, Purpose::Prefetch).await;
+                if fetched == Fetched::Stored
+                    && let Err(error) =
+                        adopt_manifests(&transfers.store, &action.unit, &action.manifests)
+                {
+                    crate::log::warn!("a result that was fetched is not found: {error}");
+                }
                 drop(permit);
                 fetched
             });

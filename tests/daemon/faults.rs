@@ -171,6 +171,39 @@ fn a_daemon_that_is_killed_in_the_middle_fails_nothing() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_does_not_keep_builds_from_the_daemon() {
+    let machine = of_port(origin().server.port).with_checkout_of(&origin().machine, "here/a", "b");
+    machine.kache(&["daemon", "start"]);
+    let resting = machine.place().join("resting");
+    let later = std::time::SystemTime::now() + Duration::from_hours(24);
+    fs::File::create(&resting).unwrap().set_modified(later).unwrap();
+    fs::File::open(machine.place().join("lock")).unwrap().set_modified(later).unwrap();
+    machine.space.build("b");
+    // One call tries, while others may still be kept from it.
+    assert!(hits(&machine) > 0, "{}", machine.log());
+    assert!(!resting.exists(), "a call was answered");
+}
+
+#[test]
+fn a_disk_that_is_full_fails_no_build() {
+    let mut machine =
+        of_port(origin().server.port).with_checkout_of(&origin().machine, "here/a", "b");
+    // Its daemon lives on that disk, and cannot be reached from elsewhere.
+    machine.set("KACHE_DAEMON_IDLE_TIMEOUT", "1");
+    for size in ["1m", "7m"] {
+        machine.space.remove("b/target");
+        let place = machine.space.cache().display().to_string();
+        fs::create_dir_all(&place).unwrap();
+        let script = format!("mount -t tmpfs -o size={size} none '{place}' && exec \"$@\"");
+        let launcher = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
+        let build = machine.space.cargo("b", ["build"]);
+        build.launched_by(launcher.map(str::to_owned)).succeed();
+        assert_eq!(machine.space.output_of("b/target/debug/app"), SAMPLE_OUTPUT, "{size}");
+        machine.space.build("b").assert_fresh(size);
+    }
+}
+
+#[test]
 fn a_peer_that_talks_nonsense_is_hung_up_on() {
     use std::io::{Read, Write};
     let machine = of_port(refused());

@@ -157,9 +157,14 @@ fn at_rest_a_daemon_takes_little_memory_and_never_wakes_up() {
     machine.kache(&["daemon", "start"]);
     let pid = machine.daemon().expect("a daemon runs");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-    let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(kibibytes < 15 * 1024, "{kibibytes} KiB");
+    let kibibytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    // Most is the executable's, which is several times as large without optimization.
+    let resident_max = if cfg!(debug_assertions) { 30 } else { 15 };
+    assert!(kibibytes("VmRSS:") < resident_max * 1024, "{status}");
+    assert!(kibibytes("RssAnon:") < 4 * 1024, "{status}");
     let trace = machine.space.path("trace").display().to_string();
     let traced = std::process::Command::new("timeout")
         .args(["3", "strace", "-f", "-o", &trace, "-p", &pid.to_string()])

@@ -1,5 +1,7 @@
 //! What one machine builds, another one restores.
 
+use std::collections::BTreeSet;
+
 use crate::faults::of_port;
 use crate::machine::Machine;
 use crate::server::Server;
@@ -25,17 +27,23 @@ fn what_one_machine_compiles_another_restores_by_demand() {
     let build = second.space.build("there/is/b");
     build.assert_compiled(&[], &second.log());
     assert_eq!(second.space.output_of("there/is/b/target/debug/app"), SAMPLE_OUTPUT);
+    second.kache(&["daemon", "stop"]);
     let outcomes = second.outcomes();
     // Every compilation and the run of the build script.
     assert_eq!(outcomes.len(), SAMPLE_UNITS.len() + 1, "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| outcome.ends_with(" remote_hit")), "{outcomes:?}");
     second.space.build("there/is/b").assert_fresh("again");
+    // What was fetched is found without the remote from now on.
+    second.space.remove("there/is/b/target");
+    second.set("KACHE_LOCAL_ONLY", "1");
+    second.space.build("there/is/b").assert_compiled(&[], "by what the store has");
 }
 
 #[test]
 fn what_one_machine_compiles_another_has_before_it_asks() {
     let (remote, first) = shared();
-    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    let mut second =
+        Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
     second.kache(&["daemon", "start"]);
     let build = second.space.build("b");
     build.assert_compiled(&[], &second.log());
@@ -46,6 +54,9 @@ fn what_one_machine_compiles_another_has_before_it_asks() {
     let from_remote =
         |outcome: &String| outcome.ends_with(" remote_hit") || outcome.ends_with(" prefetch_hit");
     assert!(outcomes.iter().all(from_remote), "{outcomes:?}");
+    second.space.remove("b/target");
+    second.set("KACHE_LOCAL_ONLY", "1");
+    second.space.build("b").assert_compiled(&[], "by what the store has");
     let log = second.log();
     assert!(log.contains("a build is expected to need 8 results"), "{log}");
 }
@@ -99,4 +110,41 @@ fn a_machine_without_a_daemon_gets_one_and_no_build_fails() {
     // What it began to fetch is here, or is fetched for the next one.
     second.space.remove("b/target");
     second.space.build("b").assert_compiled(&[], &second.log());
+}
+
+#[test]
+fn prefetch_keeps_to_its_budget_and_the_rest_comes_by_demand() {
+    let (remote, first) = shared();
+    for (variable, value) in [("PREFETCH_MAX_BYTES", "1"), ("PREFETCH_DEADLINE_SECS", "0")] {
+        let mut second =
+            Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+        second.set(&format!("KACHE_{variable}"), value);
+        second.kache(&["daemon", "start"]);
+        second.space.build("b").assert_compiled(&[], &second.log());
+        let status = second.kache(&["daemon", "status"]);
+        assert!(status.contains(" 0 ahead of demand"), "{variable}: {status}");
+    }
+}
+
+#[test]
+fn a_hit_in_the_store_does_not_speak_to_the_daemon() {
+    let (_remote, first) = shared();
+    first.space.remove("here/a/target");
+    // One that the build starts would be traced as well.
+    first.kache(&["daemon", "start"]);
+    let trace = first.space.path("trace").display().to_string();
+    let build = first.space.cargo("here/a", ["build"]);
+    let filter = "trace=connect,execve";
+    let build = build.launched_by(["strace", "-f", "-e", filter, "-o", &trace]).succeed();
+    build.assert_compiled(&[], "everything is in the store");
+    let trace = first.space.read("trace");
+    // "PID call(arguments) = result": the processes of a kind of calls.
+    let processes = |said: &str| {
+        let lines = trace.lines().filter(|line| line.contains(said));
+        lines.map(|line| line.split(' ').next().unwrap_or_default()).collect::<BTreeSet<_>>()
+    };
+    let probes = processes("\"-vV\"]");
+    let speakers = processes(&first.place().display().to_string());
+    assert!(!speakers.is_empty(), "the probe of the compiler names the build:\n{trace}");
+    assert!(speakers.is_subset(&probes), "{speakers:?} of {probes:?}\n{trace}");
 }
