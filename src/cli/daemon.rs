@@ -77,6 +77,9 @@ fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode>
     if detach {
         return Err(daemon::detach().into());
     }
+    if !daemon::is_settled() {
+        return Err(daemon::again(std::env::args_os().skip(1)).into());
+    }
     let config = configuration(console)?.config;
     let place = Place::of(&config);
     let Some(start) = daemon::prepare(&place, detached)? else {

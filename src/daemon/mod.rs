@@ -39,7 +39,7 @@ use builds::Builds;
 use transfers::Transfers;
 use uploads::Uploads;
 
-pub use start::{Start, detach, prepare, wait_for_end};
+pub use start::{Start, again, detach, is_settled, prepare, wait_for_end};
 
 /// How long a daemon that is told to stop goes on uploading.
 pub const DRAIN_MAX: Duration = Duration::from_mins(1);

@@ -1,5 +1,6 @@
 //! How a daemon begins: what it inherits and what not, its lock and its socket.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -54,11 +55,30 @@ pub fn detach() -> DaemonError {
         return io("begin a session")(error.into());
     }
     close_fds::set_fds_cloexec(3, &[]);
+    again(["daemon", "run", "--detached"])
+}
+
+/// What keeps GNU's allocator from holding on to the memory of transfers that are done: one arena for
+/// all threads, and small thresholds for giving memory back. It is read when a process starts.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+];
+
+/// Whether this process began with the allocator's settings, or none are needed.
+pub fn is_settled() -> bool {
+    !cfg!(all(target_os = "linux", target_env = "gnu"))
+        || ALLOCATOR.iter().all(|(name, _)| std::env::var_os(name).is_some())
+}
+
+/// Becomes this executable once more, with the allocator's settings. Returns only if it cannot.
+pub fn again<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> DaemonError {
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => return io("find the executable")(error),
     };
-    io("start again")(Command::new(program).args(["daemon", "run", "--detached"]).exec())
+    io("start again")(Command::new(program).args(arguments).envs(ALLOCATOR).exec())
 }
 
 /// Waits until a daemon that ends has ended.

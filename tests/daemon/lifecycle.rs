@@ -46,6 +46,7 @@ fn a_daemon_has_nothing_of_the_build_that_started_it() {
         .filter_map(|variable| variable.split(|byte| *byte == b'=').next())
         .map(|name| String::from_utf8_lossy(name).into_owned())
         .filter(|name| !name.is_empty() && !name.starts_with("SSL_CERT_"))
+        .filter(|name| !name.starts_with("MALLOC_"))
         .collect();
     names.sort();
     assert_eq!(names, ["AWS_PROFILE", "HOME", "KACHE_CACHE_DIR", "KACHE_CONFIG"]);
@@ -175,6 +176,21 @@ fn at_rest_a_daemon_takes_little_memory_and_never_wakes_up() {
     let trace = machine.space.read("trace");
     assert!(trace.lines().count() >= 2, "several threads wait:\n{trace}");
     assert!(trace.lines().all(|line| line.ends_with(" ...>")), "{trace}");
+}
+
+#[test]
+fn after_its_work_a_daemon_gives_memory_back() {
+    let (_remote, machine) = machine();
+    machine.space.sample("a");
+    machine.space.build("a");
+    let pid = machine.daemon().expect("a daemon runs");
+    while machine.queued() > 0 {
+        assert_eq!(machine.daemon(), Some(pid), "{}", machine.log());
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
+    let kibibytes: u64 = own.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kibibytes < 5 * 1024, "{kibibytes} KiB");
 }
 
 #[test]
