@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::explain;
 use crate::fs;
 use crate::index::Kind;
-use crate::inputs::{Inputs, is_shared_mtime};
+use crate::inputs::{Inputs, find_program, is_shared_mtime};
 use crate::key::action_key;
 use crate::listing;
 use crate::outcome::Reason;
@@ -236,10 +236,12 @@ fn refuse_changed(
             InputKind::DependencyMetadata | InputKind::DependencyLibrary => {
                 values.dependency_mtime_ns(input).is_some_and(|mtime_ns| mtime_ns > started_ns)
             }
-            InputKind::Program
-            | InputKind::Variable
-            | InputKind::AllVariables
-            | InputKind::RootLocation => false,
+            InputKind::Program => {
+                let name = OsStr::from_bytes(&input.name.path);
+                let program = find_program(name, values.working_directory);
+                program.is_some_and(|path| changed_since(&path, started_ns))
+            }
+            InputKind::Variable | InputKind::AllVariables | InputKind::RootLocation => false,
         };
         if changed {
             let name = String::from_utf8_lossy(&input.name.path).into_owned();

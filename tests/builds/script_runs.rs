@@ -243,28 +243,54 @@ fn a_run_that_is_killed_leaves_nothing_wrong() {
     check_killed(Signal::KILL);
 }
 
+/// Builds `p`, whose script makes its value of the input first and then reads the pipe `p/gate`, while
+/// the input changes in between; and then with each value of the input from nothing.
+#[track_caller]
+fn check_change_during_the_run(space: &TestSpace, put: impl Fn(&TestSpace, &str)) {
+    put(space, "one");
+    succeed(Command::new("mkfifo").arg(space.path("p/gate")));
+    let mut command = space.cargo("p", ["build"]).command();
+    let mut child = command.stderr(Stdio::null()).spawn().expect("cargo can be started");
+    let opened = open_for_reader(&space.path("p/gate"));
+    put(space, "two");
+    drop(opened);
+    assert!(child.wait().expect("cargo ends").success());
+    space.remove("p/gate");
+    space.write("p/gate", "");
+    for value in ["two", "one", "two"] {
+        put(space, value);
+        space.remove("p/target");
+        space.build("p");
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value);
+    }
+}
+
 #[test]
 fn a_file_that_changes_during_the_run_is_not_taken_for_what_it_became() {
     let space = with_script(
         "let value = std::fs::read_to_string(here.join(\"data.txt\")).unwrap();\n\
          std::fs::read(here.join(\"gate\")).unwrap();\nvalue",
     );
-    space.write("p/data.txt", "one");
-    succeed(Command::new("mkfifo").arg(space.path("p/gate")));
-    let mut command = space.cargo("p", ["build"]).command();
-    let mut child = command.stderr(Stdio::null()).spawn().expect("cargo can be started");
-    let opened = open_for_reader(&space.path("p/gate"));
-    space.write("p/data.txt", "two");
-    drop(opened);
-    assert!(child.wait().expect("cargo ends").success());
-    space.remove("p/gate");
-    space.write("p/gate", "");
-    for value in ["two", "one", "two"] {
-        space.write("p/data.txt", value);
-        space.remove("p/target");
-        space.build("p");
-        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value);
+    check_change_during_the_run(&space, |space, value| drop(space.write("p/data.txt", value)));
+}
+
+#[test]
+fn a_program_that_changes_during_the_run_is_not_taken_for_what_it_became() {
+    let mut space = with_script(
+        "let value = run(&mut Command::new(\"describe\"));\n\
+         std::fs::read(here.join(\"gate\")).unwrap();\nvalue",
+    );
+    space.set_variable("PATH", &format!("{}:/usr/bin:/bin", space.path("tools").display()));
+    for value in ["one", "two"] {
+        let code =
+            format!("#include <stdio.h>\nint main(void) {{ return puts(\"{value}\") < 0; }}\n");
+        let (source, program) = (space.write("value.c", code), space.path(value));
+        succeed(Command::new("cc").arg("-o").args([&program, &source]));
     }
+    fs::create_dir(space.path("tools")).expect("a directory can be created");
+    check_change_during_the_run(&space, |space, value| {
+        fs::copy(space.path(value), space.path("tools/describe")).expect("a program can be copied");
+    });
 }
 
 #[test]
