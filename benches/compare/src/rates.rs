@@ -1,0 +1,166 @@
+//! Operations a second, by one process and by several at once.
+//!
+//! Two figures for each: by the clock, where waiting for a lock counts and so does what else the
+//! machine does, and for a second of processor time, where neither does.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use store_format::Digest;
+
+use crate::engines::{self, Engine};
+
+/// The first argument of a process that works for another.
+pub(crate) const ROLE: &str = "--work";
+
+const RECORDS: u64 = 20_000;
+const PAYLOAD_BYTES: usize = 700;
+const PROCESSES: [u64; 4] = [1, 2, 4, 16];
+/// How long each process works: time that its start does not count in.
+const WORK: Duration = Duration::from_millis(400);
+/// Operations between two looks at the clock.
+const BATCH: u64 = 64;
+
+#[derive(Clone, Copy)]
+enum Work {
+    Lookup,
+    Publish,
+    /// Nine lookups, then a publication.
+    Mixed,
+    /// As a wrapper does it, which lives for one: open, look up, close.
+    Opened,
+}
+
+const WORKS: [(&str, Work); 4] = [
+    ("lookup", Work::Lookup),
+    ("publish", Work::Publish),
+    ("mixed", Work::Mixed),
+    ("open and look up", Work::Opened),
+];
+
+fn key(number: u64) -> Digest {
+    Digest(*blake3::hash(&number.to_le_bytes()).as_bytes())
+}
+
+/// Something like a result: neither all alike nor all different.
+fn payload(number: u64) -> Vec<u8> {
+    let seed = number.to_le_bytes();
+    (0..PAYLOAD_BYTES).map(|place| seed[place % 8].wrapping_add(place.to_le_bytes()[0])).collect()
+}
+
+pub(crate) fn compare(space: &Path) {
+    for name in engines::NAMES {
+        let engine = engines::open(name, space);
+        for number in 0..RECORDS {
+            engine.put(&key(number), &payload(number));
+        }
+    }
+    println!(
+        "operations a second by the clock and by processor time, {RECORDS} records of {PAYLOAD_BYTES} \
+         bytes; ratios kache : other"
+    );
+    for (label, _) in WORKS {
+        for processes in PROCESSES {
+            let mut line = format!("{label:<17} {processes:>2} processes ");
+            let mut own = [0.0; 2];
+            for name in engines::NAMES {
+                if processes > 1 && !engines::is_shared(name) {
+                    line += &format!("  {name}: one process only");
+                    continue;
+                }
+                let [wall, busy] = rate(space, name, label, processes);
+                if own == [0.0; 2] {
+                    own = [wall, busy];
+                    line += &format!("  {name} {wall:>8.0} {busy:>8.0}");
+                } else {
+                    let ratios = [own[0] / wall, own[1] / busy];
+                    line += &format!(
+                        "  {name} {wall:>7.0} {busy:>7.0} ({:.1} {:.1})",
+                        ratios[0], ratios[1]
+                    );
+                }
+            }
+            println!("{line}");
+        }
+    }
+}
+
+/// By the clock the sum over processes that work at the same time, by processor time their mean.
+fn rate(space: &Path, name: &str, label: &str, processes: u64) -> [f64; 2] {
+    let mut children: Vec<Child> =
+        (0..processes).map(|number| start(space, name, label, number)).collect();
+    let mut outputs: Vec<_> = children
+        .iter_mut()
+        .map(|child| BufReader::new(child.stdout.take().expect("piped")).lines())
+        .collect();
+    for output in &mut outputs {
+        output.next().expect("a line").expect("it is ready");
+    }
+    for child in &mut children {
+        child.stdin.take().expect("piped").write_all(b"go\n").expect("told to go");
+    }
+    let mut sums = [0.0; 2];
+    for output in &mut outputs {
+        let line = output.next().expect("a line").expect("rates");
+        for (sum, rate) in sums.iter_mut().zip(line.split(' ')) {
+            *sum += rate.parse::<f64>().expect("a number");
+        }
+    }
+    for mut child in children {
+        assert!(child.wait().expect("it ends").success());
+    }
+    [sums[0], sums[1] / processes as f64]
+}
+
+fn start(space: &Path, name: &str, label: &str, number: u64) -> Child {
+    let program = std::env::current_exe().expect("this program");
+    Command::new(program)
+        .args([ROLE, name, label, &number.to_string()])
+        .arg(space)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started")
+}
+
+/// What a process that works for another does.
+pub(crate) fn perform(arguments: Vec<String>) {
+    let [name, label, number, space] = &arguments[..] else { panic!("four arguments") };
+    let (_, work) = WORKS.into_iter().find(|(known, _)| known == label).expect("a known work");
+    let number: u64 = number.parse().expect("a number");
+    let space = PathBuf::from(space);
+    let keys: Vec<Digest> = (0..RECORDS).map(key).collect();
+    let payload = payload(number);
+    let engine = (!matches!(work, Work::Opened)).then(|| engines::open(name, &space));
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new()).expect("told to go");
+    let (begun, busy) = (Instant::now(), busy_seconds());
+    let mut done = 0_u64;
+    while begun.elapsed() < WORK {
+        for _ in 0..BATCH {
+            let turn = done.wrapping_mul(7919).wrapping_add(number * 1009) % RECORDS;
+            let key = &keys[usize::try_from(turn).expect("few")];
+            match (&engine, work) {
+                (None, _) => look_up(engines::open(name, &space).as_ref(), key),
+                (Some(engine), Work::Publish) => engine.put(key, &payload),
+                (Some(engine), Work::Mixed) if done % 10 == 9 => engine.put(key, &payload),
+                (Some(engine), _) => look_up(engine.as_ref(), key),
+            }
+            done += 1;
+        }
+    }
+    let done = done as f64;
+    println!("{} {}", done / begun.elapsed().as_secs_f64(), done / (busy_seconds() - busy));
+}
+
+/// Processor time of this process.
+pub(crate) fn busy_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+fn look_up(engine: &dyn Engine, key: &Digest) {
+    assert!(std::hint::black_box(engine.get(key)).is_some());
+}
