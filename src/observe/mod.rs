@@ -161,7 +161,8 @@ fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
     let directory = cache_dir.join("lib");
     let digest = store_format::Digest(*blake3::hash(LIBRARY).as_bytes());
     let library = loadable(&directory.join(format!("observe-{digest}")))?;
-    if fs::stat(&library).is_ok() {
+    // A power cut may have left a name without its content.
+    if fs::stat(&library).is_ok_and(|stat| stat.size_bytes == LIBRARY.len() as u64) {
         return Ok(library);
     }
     let verdict = directory.join(format!("observe-{digest}.unusable"));
@@ -179,6 +180,9 @@ fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
         fs::remove_if_present(&fresh)?;
         return Err(reason);
     }
+    // Once for each version: whoever finds the name later loads what is there into compilers, and
+    // what a loader complains of would be taken for the compiler's own words.
+    fs::sync(&fresh)?;
     fs::rename(&fresh, &library)?;
     Ok(library)
 }
