@@ -5,18 +5,18 @@
 
 #[path = "measure/mod.rs"]
 mod measure;
+#[path = "measure/project.rs"]
+mod project;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use measure::{bytes_occupied, median, processor_time_of_children, remove, row, time};
+use measure::{bytes_occupied, median, processor_time_of_children, ratio, remove, row, time};
+use project::{PROJECT, Project, VERSION, cargo};
 
 /// What the floor is called in the table.
 const FLOOR: &str = "a wrapper that checks nothing";
-const PROJECT: &str = "ripgrep";
-const VERSION: &str = "15.2.0";
 const COLD_ROUNDS: usize = 2;
 const WARM_ROUNDS: usize = 9;
 
@@ -97,60 +97,15 @@ fn main() {
 }
 
 impl Bench {
-    /// Fetches the sources unless they are there, lays out two checkouts, and compiles the floor.
+    /// Lays out two checkouts, and compiles the floor.
     fn prepare() -> Self {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{PROJECT}-{VERSION}"));
-        let floor = root.join("floor");
-        let complete = root.join("complete");
-        if !complete.exists() {
-            remove(&root);
-            let fetch = root.join("fetch");
-            fs::create_dir_all(fetch.join("src")).expect("a directory");
-            fs::write(fetch.join("src/lib.rs"), "").expect("a source");
-            let manifest = format!(
-                "[package]\nname = \"fetch\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
-                 [dependencies]\n{PROJECT} = \"={VERSION}\"\n[workspace]\n"
-            );
-            fs::write(fetch.join("Cargo.toml"), manifest).expect("a manifest");
-            let fetched = root.join("fetched");
-            vendor(&fetch, &fetched);
-            // Once more from its own manifest, for what only an optional feature needs.
-            let package = root.join(PROJECT);
-            copy(&fetched.join(PROJECT), &package);
-            Self::isolate(&package);
-            vendor(&package, &root.join("vendor"));
-            fs::write(complete, "").expect("a mark can be written");
-        }
-        for checkout in ["a", "b"] {
-            remove(&root.join(checkout));
-            copy(&root.join(PROJECT), &root.join(checkout));
-            Self::configure(&root, checkout);
-        }
+        let project = Project::prepare();
+        project.lay_out(&["a", "b"]);
+        let floor = project.root.join("floor");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/wrapper.rs");
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         time(rustc.args(["--edition=2024", "-O", "-o"]).args([&floor, &source]));
-        Self { root, floor }
-    }
-
-    /// Makes a package a workspace of its own.
-    fn isolate(package: &Path) {
-        let manifest = package.join("Cargo.toml");
-        let mut text = fs::read_to_string(&manifest).expect("the manifest can be read");
-        if !text.contains("[workspace]") {
-            text.push_str("\n[workspace]\n");
-        }
-        fs::write(&manifest, text).expect("the manifest can be written");
-    }
-
-    /// Makes a checkout need no network.
-    fn configure(root: &Path, checkout: &str) {
-        let directory = root.join(checkout).join(".cargo");
-        fs::create_dir_all(&directory).expect("a directory");
-        let configuration = format!(
-            "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = '{}'\n",
-            root.join("vendor").display()
-        );
-        fs::write(directory.join("config.toml"), configuration).expect("a configuration");
+        Self { root: project.root, floor }
     }
 
     fn target(&self, side: Side, checkout: &str) -> PathBuf {
@@ -215,38 +170,8 @@ impl Bench {
     }
 }
 
-/// Copies a tree.
-fn copy(from: &Path, to: &Path) {
-    time(Command::new("cp").arg("-r").args([from, to]));
-}
-
-/// Has Cargo put the sources of all dependencies into a directory.
-fn vendor(package: &Path, to: &Path) {
-    time(cargo(package).args(["vendor", "--quiet"]).arg(to).stdout(Stdio::null()));
-}
-
-/// Cargo without what the benchmark's own build put into the environment.
-fn cargo(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(directory);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        let keeps = matches!(&*text, "CARGO_HOME" | "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN");
-        if !keeps
-            && (text.starts_with("CARGO") || text.starts_with("RUST") || text.starts_with("KACHE_"))
-        {
-            command.env_remove(&name);
-        }
-    }
-    command
-}
-
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn ratio(part: Duration, whole: Duration) -> f64 {
-    part.as_secs_f64() / whole.as_secs_f64()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]

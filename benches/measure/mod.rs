@@ -64,3 +64,8 @@ pub(crate) fn remove(directory: &Path) {
         fs::remove_dir_all(directory).expect("a directory of the benchmark can be removed");
     }
 }
+
+/// How many times `whole` goes into `part`.
+pub(crate) fn ratio(part: Duration, whole: Duration) -> f64 {
+    part.as_secs_f64() / whole.as_secs_f64()
+}

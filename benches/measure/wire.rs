@@ -1,0 +1,113 @@
+//! A wire with delay and rate in front of a server on loopback.
+//!
+//! Bytes arrive one way's delay after they have passed the wire, which all connections share, and a
+//! new connection takes a round trip first. Loss and the slow start of real connections are not
+//! there.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One way.
+pub(crate) const DELAY: Duration = Duration::from_millis(15);
+pub(crate) const BITS_PER_SECOND: u64 = 1_000_000_000;
+/// What is passed on at a time.
+const CHUNK_BYTES: usize = 16 << 10;
+
+/// A wire that lasts as long as the process.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    port: u16,
+    down: Arc<Way>,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Way {
+    bytes: AtomicU64,
+    /// When all that was sent so far has passed.
+    free: Mutex<Instant>,
+}
+
+impl Wire {
+    pub(crate) fn to(server_port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let (up, down) = (Arc::new(Way::new()), Arc::new(Way::new()));
+        let answers = Arc::clone(&down);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port));
+                let server = server.expect("the server listens");
+                for end in [&client, &server] {
+                    end.set_nodelay(true).expect("an option of every socket");
+                }
+                let known = Instant::now() + 2 * DELAY;
+                up.connect(&client, &server, known);
+                answers.connect(&server, &client, known);
+            }
+        });
+        Self { port, down }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Bytes that have come from the server since the last call.
+    pub(crate) fn take_bytes(&self) -> u64 {
+        self.down.bytes.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// How long so many bytes take.
+pub(crate) fn passing(bytes: u64) -> Duration {
+    Duration::from_nanos(bytes * 8 * 1_000_000_000 / BITS_PER_SECOND)
+}
+
+impl Way {
+    fn new() -> Self {
+        Self { bytes: AtomicU64::new(0), free: Mutex::new(Instant::now()) }
+    }
+
+    /// Passes on what one end says to the other; nothing leaves before the connection is `known`.
+    fn connect(self: &Arc<Self>, from: &TcpStream, to: &TcpStream, known: Instant) {
+        let mut from = from.try_clone().expect("a descriptor");
+        let mut to = to.try_clone().expect("a descriptor");
+        let (sender, chunks) = channel::<(Instant, Vec<u8>)>();
+        let way = Arc::clone(self);
+        thread::spawn(move || {
+            let mut buffer = vec![0; CHUNK_BYTES];
+            while let Ok(count) = from.read(&mut buffer)
+                && count > 0
+            {
+                let passed = way.pass(count as u64, known);
+                if sender.send((passed + DELAY, buffer[..count].to_vec())).is_err() {
+                    break;
+                }
+            }
+        });
+        thread::spawn(move || {
+            for (arrives, chunk) in chunks {
+                thread::sleep(arrives.saturating_duration_since(Instant::now()));
+                if to.write_all(&chunk).is_err() {
+                    return;
+                }
+            }
+            // The other end may be gone already.
+            drop(to.shutdown(Shutdown::Write));
+        });
+    }
+
+    /// When bytes that are sent now have passed.
+    fn pass(&self, bytes: u64, known: Instant) -> Instant {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut free = self.free.lock().expect("no thread panics with it");
+        *free = (*free).max(Instant::now()).max(known) + passing(bytes);
+        *free
+    }
+}

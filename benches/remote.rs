@@ -1,0 +1,132 @@
+//! A build of ripgrep on a machine that has nothing yet, all of it from a bucket at the other end of
+//! a wire: beside the warm build of a machine that has everything.
+//!
+//! The server is real (s3s, signatures checked); the wire delays and limits what passes. No daemon
+//! runs before a build begins. The sides are built in turn.
+
+#[path = "measure/mod.rs"]
+#[expect(dead_code, reason = "other benchmarks use more of it")]
+mod measure;
+#[path = "measure/project.rs"]
+mod project;
+#[path = "../tests/support/server.rs"]
+mod server;
+#[path = "measure/wire.rs"]
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use measure::{median, ratio, remove, row, time};
+use project::{PROJECT, Project, VERSION, cargo};
+use server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+use wire::{DELAY, Wire, passing};
+
+const ROUNDS: usize = 5;
+
+/// One machine: checkout, store and how it reaches the bucket.
+struct Machine {
+    checkout: PathBuf,
+    store: PathBuf,
+    endpoint: String,
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+fn main() {
+    // `cargo test --benches` only wants to know that it builds and starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let project = Project::prepare();
+    project.lay_out(&["maker", "taker"]);
+    let objects = project.root.join("bucket");
+    remove(&objects);
+    fs::create_dir_all(&objects).expect("a directory");
+    let server = Server::start(objects);
+    let wire = Wire::to(server.port);
+    let maker = Machine::new(&project, "maker", server.endpoint());
+    let taker = Machine::new(&project, "taker", wire.endpoint());
+
+    maker.forget();
+    maker.build();
+    maker.kache(&["daemon", "stop"]);
+    let results = server.objects.join("artifacts/v1/results");
+    let results = fs::read_dir(results).expect("results are uploaded").count();
+    println!("{PROJECT} {VERSION}, {results} results; round trip {:?}, 1 Gbit/s", 2 * DELAY);
+
+    let (mut far, mut near, mut bytes, mut requests) = (vec![], vec![], 0, 0);
+    for _ in 0..ROUNDS {
+        taker.forget();
+        server.take_requests();
+        wire.take_bytes();
+        far.push(taker.build());
+        bytes = wire.take_bytes();
+        requests = server.take_requests().len();
+        taker.kache(&["daemon", "stop"]);
+        assert_eq!(taker.misses(), 0, "everything comes from the bucket");
+        remove(&taker.checkout.join("target"));
+        near.push(taker.build());
+        taker.kache(&["daemon", "stop"]);
+    }
+    let (far, near, wire) = (median(far), median(near), passing(bytes));
+    let bound = near.mul_f64(1.5).max(wire.mul_f64(1.2));
+    println!("store here      {near:>8.3?}");
+    println!("the bytes alone {wire:>8.3?}   {} MB", bytes >> 20);
+    println!("bucket there    {far:>8.3?}   {:.2} of the bound", ratio(far, bound));
+    let requests = f64::from(u32::try_from(requests).expect("few"))
+        / f64::from(u32::try_from(results).expect("few"));
+    println!("requests for each result: {requests:.2}, at most 1.1");
+    row("a build from a bucket, empty store", "the same build from the store", ratio(far, near));
+    row("a build from a bucket, empty store", "its bytes on the wire", ratio(far, wire));
+}
+
+impl Machine {
+    fn new(project: &Project, name: &str, endpoint: String) -> Self {
+        let checkout = project.root.join(name);
+        Self { checkout, store: project.root.join(format!("{name}-store")), endpoint }
+    }
+
+    fn forget(&self) {
+        remove(&self.checkout.join("target"));
+        remove(&self.store);
+    }
+
+    fn build(&self) -> Duration {
+        let mut command = self.cargo();
+        time(command.args(["build", "--quiet", "--offline"]))
+    }
+
+    fn cargo(&self) -> Command {
+        let mut command = cargo(&self.checkout);
+        command.env("RUSTC_WRAPPER", env!("CARGO_BIN_EXE_kache"));
+        self.configure(&mut command);
+        command
+    }
+
+    fn configure(&self, command: &mut Command) {
+        command
+            .env("KACHE_CACHE_DIR", &self.store)
+            .env("KACHE_S3_BUCKET", BUCKET)
+            .env("KACHE_S3_ENDPOINT", &self.endpoint)
+            .env("KACHE_S3_ACCESS_KEY", ACCESS_KEY)
+            .env("KACHE_S3_SECRET_KEY", SECRET_KEY);
+    }
+
+    /// The standard output of one of kache's own commands.
+    fn kache(&self, arguments: &[&str]) -> Vec<u8> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kache"));
+        self.configure(&mut command);
+        let command = command.args(arguments).current_dir(Path::new("/")).stderr(Stdio::null());
+        let output = command.output().expect("kache can be started");
+        assert!(output.status.success(), "{arguments:?}: {}", output.status);
+        output.stdout
+    }
+
+    fn misses(&self) -> u64 {
+        let stats = self.kache(&["report", "--format", "json"]);
+        let stats: serde_json::Value = serde_json::from_slice(&stats).expect("JSON");
+        stats["summary"]["misses"].as_u64().expect("a count")
+    }
+}
