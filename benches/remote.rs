@@ -127,6 +127,7 @@ impl Machine {
     fn misses(&self) -> u64 {
         let stats = self.kache(&["report", "--format", "json"]);
         let stats: serde_json::Value = serde_json::from_slice(&stats).expect("JSON");
-        stats["summary"]["misses"].as_u64().expect("a count")
+        let count = |name: &str| stats["summary"][name].as_u64().expect("a count");
+        count("misses") + count("dups") + count("skipped") + count("errors")
     }
 }

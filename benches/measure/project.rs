@@ -86,7 +86,7 @@ pub(crate) fn cargo(directory: &Path) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let keeps = matches!(&*text, "CARGO_HOME" | "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN");
-        let ours = ["CARGO", "RUST", "KACHE_", "AWS_"];
+        let ours = ["CARGO", "RUST", "KACHE_", "AWS_", "OUT_DIR"];
         if !keeps && ours.iter().any(|start| text.starts_with(start)) {
             command.env_remove(&name);
         }
