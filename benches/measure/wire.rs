@@ -93,7 +93,9 @@ impl Way {
         });
         thread::spawn(move || {
             for (arrives, chunk) in chunks {
-                thread::sleep(arrives.saturating_duration_since(Instant::now()));
+                while let Some(left) = arrives.checked_duration_since(Instant::now()) {
+                    thread::park_timeout(left);
+                }
                 if to.write_all(&chunk).is_err() {
                     return;
                 }

@@ -1,6 +1,7 @@
 //! How a daemon begins: what it inherits and what not, its lock and its socket.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -102,8 +103,9 @@ pub fn prepare(place: &Place, detached: bool) -> Result<Option<Start>, DaemonErr
 }
 
 fn is_file(descriptor: &OwnedFd, path: &Path) -> bool {
-    let Ok(own) = rustix::fs::fstat(descriptor) else { return false };
-    path.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (own.st_dev, own.st_ino))
+    let own = descriptor.try_clone().map(File::from).and_then(|file| file.metadata());
+    let Ok(own) = own else { return false };
+    path.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (own.dev(), own.ino()))
 }
 
 /// Listens at the socket, in place of whatever is there: it belongs to who has the lock.

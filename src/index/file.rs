@@ -39,15 +39,16 @@ pub(crate) fn allocate(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
 /// Has changes of a file that is empty yet written where it lies. A file system that writes elsewhere
 /// on every change (btrfs) has no room for that when it is full, whatever was allocated, and an access
 /// through a mapping then ends the process.
+#[cfg(target_os = "linux")]
 fn write_in_place(file: BorrowedFd<'_>) {
-    #[cfg(target_os = "linux")]
     if let Ok(flags) = rustix::fs::ioctl_getflags(file) {
         // Other file systems write in place anyway, and refuse.
         rustix::fs::ioctl_setflags(file, flags | rustix::fs::IFlags::NOCOW).ok();
     }
-    #[cfg(not(target_os = "linux"))]
-    drop(file);
 }
+
+#[cfg(not(target_os = "linux"))]
+fn write_in_place(_file: BorrowedFd<'_>) {}
 
 /// Appending is atomic: zeros never come to lie over what another process has written. The
 /// descriptor appends from then on (on Linux, wherever it is told to write).
