@@ -136,9 +136,12 @@ impl Drop for Machine {
 /// Kills a process and waits for its end.
 pub(crate) fn end(pid: u32) {
     use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    use rustix::process::{Pid, Signal, kill_process};
+    let handle = kache::process::end_of(pid);
     let pid = Pid::from_raw(pid.try_into().expect("a number")).expect("not zero");
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    pidfd_send_signal(&handle, Signal::KILL).expect("a daemon of this user");
-    poll(&mut [PollFd::new(&handle, PollFlags::IN)], None).expect("it ends");
+    if kill_process(pid, Signal::KILL).is_ok()
+        && let Some(handle) = handle
+    {
+        poll(&mut [PollFd::new(&handle, PollFlags::IN)], None).expect("it ends");
+    }
 }
