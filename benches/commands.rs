@@ -85,7 +85,6 @@ fn write_results(cache: &Path) {
             exit_status: 0,
             cost_us: 900_000,
             boot: [0; 16],
-            durable: false,
             fetched: false,
             created_s: number,
         };

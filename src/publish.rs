@@ -134,7 +134,6 @@ fn store(
         exit_status: 0,
         cost_us: u64::try_from(compiled.elapsed.as_micros()).unwrap_or(u64::MAX),
         boot: current_boot(),
-        durable: false,
         fetched: false,
         created_s: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };

@@ -152,8 +152,8 @@ impl Session {
         if let Err(error) = publish::publish_manifest(&self.store, self.unit, manifest) {
             crate::log::warn!("a result that was fetched will be asked for again: {error}");
         }
-        let result = find_result(&self.store, action);
-        result.is_some_and(|result| self.put_in_place(&result, Origin::Demanded).is_some())
+        let stored = find_result(&self.store, action);
+        stored.is_some_and(|stored| self.put_in_place(&stored, Origin::Demanded).is_some())
     }
 
     fn guarded_lookup(&mut self) -> Option<Lookup> {
@@ -166,32 +166,25 @@ impl Session {
         if manifests.is_empty() {
             return Lookup::Nothing(Reason::FirstBuild);
         }
-        let mut reason = Reason::InputsDiffer;
-        let mut found = Vec::new();
         let mut inputs = Inputs::new(&self.roots, &self.store.memo, &self.working_directory);
         if manifests.len() > 1 {
             inputs = inputs.keeping();
         }
-        for manifest in &manifests {
-            let action = action_key(self.unit, manifest, &mut inputs);
-            if let Some(result) = action.and_then(|action| find_result(&self.store, action)) {
-                found.push(result);
-                break;
-            }
-        }
+        let found = manifests.iter().find_map(|manifest| {
+            let action = action_key(self.unit, manifest, &mut inputs)?;
+            find_result(&self.store, action)
+        });
         drop(inputs);
         self.account.looked_up();
-        for result in found {
-            if self.config.verify_compiles.applies(&result.action.0) {
-                self.expected = Some(result);
-                return Lookup::Nothing(Reason::Verifying);
-            }
-            match self.put_in_place(&result, Origin::Store) {
-                Some(()) => return Lookup::Hit,
-                None => reason = Reason::BlobUnusable,
-            }
+        let Some(stored) = found else { return Lookup::Nothing(Reason::InputsDiffer) };
+        if self.config.verify_compiles.applies(&stored.result.action.0) {
+            self.expected = Some(stored.result);
+            return Lookup::Nothing(Reason::Verifying);
         }
-        Lookup::Nothing(reason)
+        match self.put_in_place(&stored, Origin::Store) {
+            Some(()) => Lookup::Hit,
+            None => Lookup::Nothing(Reason::BlobUnusable),
+        }
     }
 
     fn manifests(&self) -> Vec<Manifest> {
@@ -204,9 +197,10 @@ impl Session {
     }
 
     /// Restores a result and replays its streams; `None` if that cannot be done.
-    fn put_in_place(&mut self, result: &ResultRecord, origin: Origin) -> Option<()> {
+    fn put_in_place(&mut self, stored: &Stored, origin: Origin) -> Option<()> {
+        let result = &stored.result;
         let streams = Streams::of(result, &self.roots)?;
-        let from_earlier_boot = !result.durable && result.boot != current_boot();
+        let from_earlier_boot = !stored.is_durable && result.boot != current_boot();
         let options = Options {
             link_mode: self.config.link_mode,
             verify: from_earlier_boot || self.config.verify_restores.applies(&result.action.0),
@@ -239,6 +233,14 @@ impl Session {
     }
 }
 
-fn find_result(store: &Store, action: ActionKey) -> Option<ResultRecord> {
-    ResultRecord::decode(&store.index.get(Kind::Result, &action.0)?).ok()
+/// A result as it was found in the store.
+struct Stored {
+    result: ResultRecord,
+    is_durable: bool,
+}
+
+fn find_result(store: &Store, action: ActionKey) -> Option<Stored> {
+    let found = store.index.find(Kind::Result, &action.0)?;
+    let result = ResultRecord::decode(&found.payload).ok()?;
+    Some(Stored { result, is_durable: found.is_durable })
 }

@@ -18,6 +18,7 @@ use loom::sync::atomic::AtomicBool;
 use loom::thread;
 use store_format::Digest;
 use store_format::header::{CONTROL_WORDS, control};
+use store_format::slot::Slot;
 
 const KIND: Kind = Kind::Result;
 
@@ -235,6 +236,29 @@ fn a_removal_leaves_what_was_published_after_it() {
             Seen::Vacant => panic!("a slot was given up"),
         }
         assert_eq!(table.slots_used(), 1);
+    });
+}
+
+/// Else a record that was published after the disk was synced would be taken for one that it has.
+#[test]
+fn a_mark_never_comes_to_lie_on_another_record() {
+    explore(6, || {
+        let table = table(2);
+        let first = publish(&table, 1, b"first");
+        let syncing = thread::spawn({
+            let table = table.clone();
+            move || table.mark_durable(first.place, first.word)
+        });
+        let second = put(&table, 1, b"second");
+        let marked = syncing.join().unwrap();
+        assert!(marked.is_none_or(|word| Slot(word).is_durable()));
+        assert!(!Slot(second).is_durable());
+        match table.lookup(KIND, &key(1)) {
+            Seen::Live(word, payload) => {
+                assert_eq!((word, &payload[..]), (second, &b"second"[..]));
+            }
+            seen => panic!("{seen:?}"),
+        }
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::output::Console;
 use crate::config::nearest;
-use crate::index::{Entries, Index};
+use crate::index::{Entries, Entry, Index};
 use anyhow::{Context, Result};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -71,7 +71,7 @@ impl Inventory {
 impl Part {
     fn read(entries: Entries) -> Self {
         let mut part = Self::default();
-        for (kind, _, payload) in entries {
+        for Entry { kind, payload, .. } in entries {
             if kind != Kind::Result {
                 continue;
             }

@@ -5,7 +5,7 @@
 use super::output::Console;
 use super::{EXIT_FINDINGS, configuration, human, inventory};
 use crate::fs::{self, FsError};
-use crate::index::Index;
+use crate::index::{Entry, Index};
 use anyhow::{Context, Result};
 use std::collections::HashSet;
 use std::io::Write;
@@ -62,7 +62,7 @@ fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
     let index = Index::open(cache_dir).context("open the index")?;
     let mut purged = Purged::default();
     let mut candidates = HashSet::new();
-    for (kind, key, payload) in index.entries() {
+    for Entry { kind, key, payload, .. } in index.entries() {
         let result = match kind {
             Kind::Result => ResultRecord::decode(&payload).ok(),
             _ => None,
@@ -78,9 +78,9 @@ fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
         }
     }
     // Read again: what a build has published meanwhile keeps its blobs.
-    let remaining = index.entries().filter(|(kind, ..)| *kind == Kind::Result);
+    let remaining = index.entries().filter(|entry| entry.kind == Kind::Result);
     let remaining: Vec<_> =
-        remaining.filter_map(|(.., payload)| ResultRecord::decode(&payload).ok()).collect();
+        remaining.filter_map(|entry| ResultRecord::decode(&entry.payload).ok()).collect();
     let kept: HashSet<Digest> = blobs_of(remaining.iter()).collect();
     let unneeded = |digest: &Digest| {
         !kept.contains(digest) && (crate_name.is_none() || candidates.contains(digest))
@@ -169,7 +169,6 @@ mod tests {
                 exit_status: 0,
                 cost_us: 1,
                 boot: [0; 16],
-                durable: false,
                 fetched: false,
                 created_s: 1,
             };

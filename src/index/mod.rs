@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use store_format::Digest;
 use store_format::frame::PAYLOAD_BYTES_MAX;
 use store_format::header::{IndexHeader, SLOTS_LOG2_MIN};
+use store_format::slot::Slot;
 
 pub use claim::{Claim, ClaimGuard};
 pub(crate) use file::create_directories;
@@ -63,6 +64,14 @@ pub struct Index {
     path: PathBuf,
     current: RwLock<Arc<Table<Generation>>>,
     recovered: AtomicBool,
+}
+
+/// What a key has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub payload: Vec<u8>,
+    /// Whether a power cut leaves what the payload names.
+    pub is_durable: bool,
 }
 
 /// How full an index is.
@@ -120,10 +129,25 @@ impl Index {
 
     /// The payload published last under a key.
     pub fn get(&self, kind: Kind, key: &Digest) -> Option<Vec<u8>> {
+        self.find(kind, key).map(|found| found.payload)
+    }
+
+    /// The payload published last under a key, and what is known of it.
+    pub fn find(&self, kind: Kind, key: &Digest) -> Option<Found> {
         match self.table().lookup(kind, key) {
-            Seen::Live(_, payload) => Some(payload),
+            Seen::Live(word, payload) => {
+                Some(Found { payload, is_durable: Slot(word).is_durable() })
+            }
             Seen::Dead(_) | Seen::Vacant => None,
         }
+    }
+
+    /// Says that a power cut leaves what a record names, unless the record has changed since it
+    /// was found, or the file has been replaced.
+    pub fn mark_durable(&self, position: Position) -> bool {
+        let table = self.table();
+        table.memory().number() == position.generation
+            && table.mark_durable(position.place, position.slot.0).is_some()
     }
 
     /// Publishes a payload, in place of what the key has.
@@ -271,11 +295,40 @@ pub struct Entries {
     places: std::vec::IntoIter<usize>,
 }
 
-impl Iterator for Entries {
-    type Item = (Kind, Digest, Vec<u8>);
+/// A record of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: Kind,
+    pub key: Digest,
+    pub payload: Vec<u8>,
+    pub position: Position,
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        self.places.find_map(|place| self.table.record_in(place).1)
+/// Where a record was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    generation: u64,
+    place: usize,
+    slot: Slot,
+}
+
+impl Position {
+    pub fn is_durable(self) -> bool {
+        self.slot.is_durable()
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let generation = self.table.memory().number();
+        self.places.find_map(|place| {
+            let (word, record) = self.table.record_in(place);
+            let (kind, key, payload) = record?;
+            let position = Position { generation, place, slot: Slot(word) };
+            Some(Entry { kind, key, payload, position })
+        })
     }
 }
 

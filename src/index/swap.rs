@@ -19,7 +19,7 @@ use store_format::{Digest, Kind};
 
 use super::file::{ReplaceRight, sweep};
 use super::generation::Generation;
-use super::table::{Expected, Memory, PublishError, Table, Word as _};
+use super::table::{Expected, Memory, PublishError, Published, Table, Word as _};
 use super::{Index, IndexError};
 
 /// What a slot of the old table held when it was copied, and the word that it became.
@@ -124,7 +124,7 @@ pub fn copy<A: Memory, B: Memory>(
         let wanted = record.filter(|(kind, key, payload)| keep(*kind, key, payload));
         let Some((kind, key, payload)) = wanted else { continue };
         match new.publish(kind, &key, &payload, Expected::Vacant) {
-            Ok(published) => copied[place].new = published.word,
+            Ok(published) => copied[place].new = carry_marks(Slot(word), new, published),
             // A damaged table can have a key twice; the first one counts, as it does in lookups.
             Err(PublishError::Conflict) => {}
             Err(error) => return Err(error),
@@ -148,13 +148,22 @@ pub fn copy_late<A: Memory, B: Memory>(old: &Table<A>, copied: &[Copied], new: &
         if let Some((kind, key, payload)) = record {
             let expected =
                 if copied.new == 0 { Expected::Vacant } else { Expected::Word(copied.new) };
-            let _later_miss = new.publish(kind, &key, &payload, expected);
+            // What fails is a later miss.
+            if let Ok(published) = new.publish(kind, &key, &payload, expected) {
+                carry_marks(Slot(word), new, published);
+            }
         } else if Slot(word).is_removed()
             && let Some((kind, key, _)) = old.record_at(Slot(word).offset())
         {
             new.remove(kind, &key);
         }
     }
+}
+
+/// Says of a record's copy what its slot said. Returns the copy's word.
+fn carry_marks<M: Memory>(from: Slot, new: &Table<M>, published: Published) -> u64 {
+    let durable = from.is_durable().then(|| new.mark_durable(published.place, published.word));
+    durable.flatten().unwrap_or(published.word)
 }
 
 /// A table that is at most half full with what is live, and heap for twice of it.

@@ -6,8 +6,8 @@
 //! - The slots in front of a key's slot, in its probe sequence, are never empty. So two publishers
 //!   of a key meet at the same slot, and a key is never in two.
 //! - A record is complete before a slot points to it, and never changes; its words are never
-//!   reserved twice. So a slot's word never repeats, and a compare-exchange from it means what it
-//!   says.
+//!   reserved twice, and a slot's marks are never taken from it. So a slot's word never repeats, and
+//!   a compare-exchange from it means what it says.
 //! - Nothing that is read is trusted: a record counts when its description, key and checksum agree.
 //! - No lock. A process that dies leaves a slot as it was, or as it wanted it, and at worst words
 //!   of the heap that nothing points to.
@@ -119,7 +119,9 @@ impl Seen {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The slot's new word.
+    /// The slot.
+    pub place: usize,
+    /// Its new word.
     pub word: u64,
     /// A successor is being made, or has been: once it is in its place, the publication has to be
     /// repeated there, or may not be seen.
@@ -262,7 +264,7 @@ impl<M: Memory> Table<M> {
                 }
                 // Release: the record's words are visible to whoever acquires this one.
                 match cell.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return Ok(self.published(Slot(seen), word)),
+                    Ok(_) => return Ok(self.published(Slot(seen), place, word)),
                     Err(now) => seen = now,
                 }
             }
@@ -270,7 +272,7 @@ impl<M: Memory> Table<M> {
         Err(PublishError::Full)
     }
 
-    fn published(&self, before: Slot, word: u64) -> Published {
+    fn published(&self, before: Slot, place: usize, word: u64) -> Published {
         if before.is_empty() {
             self.control(control::SLOTS_USED).fetch_add(1, Ordering::Relaxed);
         } else {
@@ -278,7 +280,7 @@ impl<M: Memory> Table<M> {
         }
         // Pairs with the fences in `supersede` and `swap::copy_late`.
         M::Word::fence();
-        Published { word, superseded: self.is_superseded() }
+        Published { place, word, superseded: self.is_superseded() }
     }
 
     /// Whether a record was there to remove.
@@ -306,6 +308,16 @@ impl<M: Memory> Table<M> {
             }
         }
         false
+    }
+
+    /// Says that a power cut leaves what the record of a slot names. Returns the slot's new word,
+    /// unless it has changed since it was `word`.
+    pub fn mark_durable(&self, place: usize, word: u64) -> Option<u64> {
+        let marked = Slot(word).durable().0;
+        let cell = self.0.slots().get(place)?;
+        // Relaxed: nothing is published by it.
+        let changed = cell.compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed);
+        changed.is_ok().then_some(marked)
     }
 
     /// The places of the slots that are not empty, in the order of their records: so a whole index

@@ -46,8 +46,7 @@ pub(super) fn pack(
 
 /// The record without what it says of the machine that made it.
 fn without_place(record: &ResultRecord) -> ResultRecord {
-    let mut record =
-        ResultRecord { boot: [0; 16], durable: false, fetched: false, ..record.clone() };
+    let mut record = ResultRecord { boot: [0; 16], fetched: false, ..record.clone() };
     for output in &mut record.outputs {
         output.blob_mtime_ns = 0;
     }
@@ -103,7 +102,7 @@ pub(super) fn unpack(
     if !input.fill_buf().map_err(|_| Damage::Length)?.is_empty() {
         return Err(Damage::Length.into());
     }
-    let result = ResultRecord { boot: current_boot(), durable: false, fetched: true, ..record };
+    let result = ResultRecord { boot: current_boot(), fetched: true, ..record };
     let put = store.index.put(Kind::Result, &action.0, &result.encode());
     put.map_err(LocalError::from)?;
     Ok(bytes)

@@ -18,7 +18,7 @@ use super::current_boot;
 
 use crate::events::{self, EventsError};
 use crate::fs::{self, FileKind, FsError, Stat};
-use crate::index::{Index, IndexError};
+use crate::index::{Entry, Index, IndexError, Position};
 
 /// Eviction ends when this share of the cap is used.
 const LOW_WATER_PERCENT: u64 = 90;
@@ -90,8 +90,8 @@ pub struct Holdings {
     /// What nobody will use any more: temporary files of processes that were killed, and damaged
     /// blobs that were set aside.
     leftovers: Vec<Leftover>,
-    /// Results of this boot that are not known to outlast it, with the checksums of their records.
-    pub(super) undurable: Vec<(ActionKey, u64)>,
+    /// Results of this boot that are not known to outlast it.
+    pub(super) undurable: Vec<Position>,
     /// Every list of manifests, by its unit, with its checksum and its size. Each was published
     /// after the result that it leads to.
     pub(super) manifests: HashMap<Digest, (u64, u64)>,
@@ -130,7 +130,7 @@ impl Holdings {
         holdings.read_blobs(directory)?;
         holdings.read_damaged(&directory.join("damaged"))?;
         let boot = current_boot();
-        for (kind, key, payload) in index.entries() {
+        for Entry { kind, key, payload, position } in index.entries() {
             if kind == Kind::Manifests {
                 let size_bytes = payload.len() as u64;
                 holdings.manifests.insert(key, (checksum(&payload), size_bytes));
@@ -140,8 +140,8 @@ impl Holdings {
             }
             let Ok(result) = ResultRecord::decode(&payload) else { continue };
             // What an earlier boot left behind may be damaged, until a hit has verified it.
-            if !result.durable && result.boot == boot {
-                holdings.undurable.push((result.action, checksum(&payload)));
+            if !position.is_durable() && result.boot == boot {
+                holdings.undurable.push(position);
             }
             let last = used.get(&result.action).copied().unwrap_or(0);
             let stored = result.outputs.iter().filter(|output| output.inline.is_none());
@@ -297,7 +297,7 @@ pub fn evict(
     let planned: HashSet<Digest> = plan.blobs.iter().copied().collect();
     let mut needed = HashSet::new();
     let mut units = HashSet::new();
-    for (kind, _, payload) in index.entries() {
+    for Entry { kind, payload, .. } in index.entries() {
         if kind == Kind::Result
             && let Ok(result) = ResultRecord::decode(&payload)
         {

@@ -3,7 +3,7 @@
 use crate::{FormatError, checksum};
 
 /// Version of the index: of its layout and of everything that its records hold.
-pub const INDEX_VERSION: u32 = 1;
+pub const INDEX_VERSION: u32 = 2;
 /// First word of an index.
 pub const INDEX_MAGIC: u64 = u64::from_le_bytes(*b"kacheidx");
 /// Version of the memo.

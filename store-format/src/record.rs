@@ -129,10 +129,9 @@ pub struct ResultRecord {
     pub exit_status: u8,
     /// What it cost to produce: wall time of the compiler, microseconds.
     pub cost_us: u64,
-    /// The boot in which it was written; verified against digests when read in a later one,
-    /// unless `durable`.
+    /// The boot in which it was written; verified against digests when read in a later one, unless
+    /// its slot says that it is durable.
     pub boot: [u8; 16],
-    pub durable: bool,
     /// Whether it came from a remote and was not used yet.
     pub fetched: bool,
     /// Seconds since 1970.

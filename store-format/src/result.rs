@@ -4,7 +4,7 @@ use crate::wire::{Reader, WireError, Writer};
 use crate::{ActionKey, Digest, FormatError, NodeKind, Output, OutputRole, ResultRecord, UnitKey};
 
 /// Version of the encoding of results.
-pub const RESULT_VERSION: u8 = 2;
+pub const RESULT_VERSION: u8 = 3;
 /// Most outputs of one action.
 pub const OUTPUTS_MAX: usize = 65_536;
 /// Most bytes in the name of an output.
@@ -15,7 +15,6 @@ const ROLE_SHIFT: u32 = 2;
 const ROLE_MASK: u8 = 0x03;
 const INLINE: u8 = 0x10;
 const UNUSED: u8 = 0xe0;
-const FETCHED: u8 = 0x02;
 /// Name length and one byte of name, tag, mode, blob, size, time.
 const OUTPUT_BYTES_MIN: usize = 2 + 1 + 1 + 32 + 1 + 1;
 
@@ -35,8 +34,7 @@ impl ResultRecord {
         writer.u8(self.exit_status);
         writer.varint(self.cost_us);
         writer.raw(&self.boot);
-        let fetched = if self.fetched { FETCHED } else { 0 };
-        writer.u8(u8::from(self.durable) | fetched);
+        writer.u8(u8::from(self.fetched));
         writer.varint(self.created_s);
         writer.finish()
     }
@@ -55,7 +53,6 @@ impl ResultRecord {
             exit_status: view.exit_status,
             cost_us: view.cost_us,
             boot: view.boot,
-            durable: view.durable,
             fetched: view.fetched,
             created_s: view.created_s,
         })
@@ -73,7 +70,6 @@ pub struct ResultView<'a> {
     pub exit_status: u8,
     pub cost_us: u64,
     pub boot: [u8; 16],
-    pub durable: bool,
     pub fetched: bool,
     pub created_s: u64,
 }
@@ -113,7 +109,6 @@ impl<'a> ResultView<'a> {
         let exit_status = reader.u8()?;
         let cost_us = reader.varint()?;
         let boot = reader.array()?;
-        let state = reader.u8()?;
         let view = Self {
             action,
             unit,
@@ -123,8 +118,7 @@ impl<'a> ResultView<'a> {
             exit_status,
             cost_us,
             boot,
-            durable: decode_bool(state & !FETCHED)?,
-            fetched: state & FETCHED != 0,
+            fetched: decode_bool(reader.u8()?)?,
             created_s: reader.varint()?,
         };
         reader.end()?;

@@ -4,8 +4,9 @@ use crate::Digest;
 
 pub const OFFSET_BITS: u32 = 36;
 const REMOVED: u64 = 1 << OFFSET_BITS;
-const KIND_SHIFT: u32 = OFFSET_BITS + 1;
-const KIND_BITS: u32 = 7;
+const DURABLE: u64 = 1 << (OFFSET_BITS + 1);
+const KIND_SHIFT: u32 = OFFSET_BITS + 2;
+const KIND_BITS: u32 = 6;
 const TAG_SHIFT: u32 = KIND_SHIFT + KIND_BITS;
 pub const TAG_BITS: u32 = 64 - TAG_SHIFT;
 
@@ -62,8 +63,8 @@ fn mix(mut hash: u64) -> u64 {
 }
 
 /// A word of the table: zero is empty, anything else belongs to one key for the lifetime of the
-/// file, from the highest bit: tag (20), kind (7), removed (1), offset of the record in the heap,
-/// in words (36).
+/// file, from the highest bit: tag (20), kind (6), durable (1), removed (1), offset of the record in
+/// the heap, in words (36).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub u64);
 
@@ -85,6 +86,16 @@ impl Slot {
     #[must_use]
     pub fn removed(self) -> Self {
         Self(self.0 | REMOVED)
+    }
+
+    /// Whether a power cut leaves the record and all that it names.
+    pub fn is_durable(self) -> bool {
+        self.0 & DURABLE != 0
+    }
+
+    #[must_use]
+    pub fn durable(self) -> Self {
+        Self(self.0 | DURABLE)
     }
 
     pub fn offset(self) -> u64 {

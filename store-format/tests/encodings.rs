@@ -50,7 +50,6 @@ fn result() -> ResultRecord {
         exit_status: 101,
         cost_us: 1_234_567,
         boot: [3; 16],
-        durable: true,
         fetched: false,
         created_s: 1_800_000_000,
     }

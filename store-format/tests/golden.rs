@@ -95,7 +95,6 @@ fn result() -> ResultRecord {
         exit_status: 101,
         cost_us: 1_234_567,
         boot: std::array::from_fn(|place| u8::try_from(place).expect("below 16")),
-        durable: true,
         fetched: false,
         created_s: 1_800_000_000,
     }
@@ -121,7 +120,7 @@ fn a_result_is_written_and_read_as_ever() {
 
 #[test]
 fn a_result_from_a_remote_is_written_and_read_as_ever() {
-    let result = ResultRecord { durable: false, fetched: true, outputs: Vec::new(), ..result() };
+    let result = ResultRecord { fetched: true, outputs: Vec::new(), ..result() };
     check("result-fetched", &result, &result.encode(), ResultRecord::decode);
 }
 
@@ -316,10 +315,13 @@ fn a_record_and_its_words_are_written_and_read_as_ever() {
     let slot = Slot::new(hash, Kind::Result, 0x9_8765_4321);
     let process = ProcessId::new(4_194_303, 0x1_2345_6789);
     let (place, claim) = ClaimWord::new(&digest(7), 4_026_531_836, process, 4096);
-    let golden = [hash.first_slot(1 << 16) as u64, slot.0, slot.removed().0, place as u64, claim.0];
+    let [live, removed, durable] = [slot, slot.removed(), slot.durable()].map(|slot| slot.0);
+    let golden = [hash.first_slot(1 << 16) as u64, live, removed, durable, place as u64, claim.0];
     check("words", &golden, &bytes(&golden), |bytes| Ok(words(bytes)));
     assert_eq!((slot.offset(), slot.kind()), (0x9_8765_4321, Some(Kind::Result)));
     assert!(slot.removed().is_removed() && slot.removed().may_hold(hash, Kind::Result));
+    assert!(slot.durable().is_durable() && slot.durable().may_hold(hash, Kind::Result));
+    assert!(!slot.durable().is_removed() && !slot.removed().is_durable());
     assert_eq!(claim.process(), process);
 }
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kache::index::{Index, Kind};
+use kache::index::{Entry, Index, Kind};
 
 use crate::random::{is_full, turn};
 use crate::scene::{Scene, name};
@@ -102,7 +102,7 @@ fn results_of_another_version_are_neither_used_nor_in_the_way() {
     let index = Index::open(scene.store()).expect("an index");
     let change_all = |version: u8| {
         let mut changed = 0;
-        for (kind, key, mut payload) in index.entries() {
+        for Entry { kind, key, mut payload, .. } in index.entries() {
             if matches!(kind, Kind::Result | Kind::Manifests) {
                 payload[0] = version;
                 index.put(kind, &key, &payload).expect("put");

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use kache::index::{Claim, IndexError, Kind};
+use kache::index::{Claim, IndexError, Kind, Position};
 
 use crate::space::{Space, key};
 
@@ -93,6 +93,28 @@ fn it_grows_and_other_mappings_follow() {
     }
     assert_eq!(reader.usage(), writer.usage());
     assert_eq!(reader.entries().count() as u64, count);
+}
+
+#[test]
+fn what_is_durable_stays_so_until_it_is_replaced() {
+    let space = Space::new();
+    let index = space.index();
+    let is_durable = |number| index.find(Kind::Result, &key(number)).expect("there").is_durable;
+    for number in 0..3 {
+        index.put(Kind::Result, &key(number), &[7; 1000]).expect("put");
+    }
+    let positions: Vec<Position> = index.entries().map(|entry| entry.position).collect();
+    assert!(!is_durable(0) && !is_durable(1) && !is_durable(2));
+    assert!(index.mark_durable(positions[0]) && index.mark_durable(positions[1]));
+    assert!(!index.mark_durable(positions[0]), "its slot has changed since");
+    index.compact(|_, _, _| true).expect("compacted");
+    assert!(!index.mark_durable(positions[2]), "it is another file");
+    let durable: Vec<bool> = (0..3).map(is_durable).collect();
+    assert_eq!(durable.iter().filter(|durable| **durable).count(), 2);
+    for number in 0..3 {
+        index.put(Kind::Result, &key(number), &[8; 1000]).expect("put");
+        assert!(!is_durable(number), "what took its place is not on the disk");
+    }
 }
 
 #[test]
@@ -192,7 +214,7 @@ fn of_a_file_cut_short_the_rest_is_saved() {
     let index = space.index();
     let saved = index.entries().count();
     assert!((250..500).contains(&saved), "{saved}");
-    assert!(index.entries().all(|(_, _, payload)| payload.iter().all(|value| *value == 0)));
+    assert!(index.entries().all(|entry| entry.payload.iter().all(|value| *value == 0)));
 }
 
 /// What another version means by a record is not known.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use kache::index::{Claim, Index, Kind, ProcessId, Waited, wait};
+use kache::index::{Claim, Entry, Index, Kind, ProcessId, Waited, wait};
 
 use crate::space::{Space, key};
 
@@ -191,7 +191,7 @@ fn assert_put_up_to(index: &Index, last: u64) {
 }
 
 fn assert_all_whole(index: &Index) {
-    for (kind, found, payload) in index.entries() {
+    for Entry { kind, key: found, payload, .. } in index.entries() {
         assert_eq!(kind, Kind::Result);
         let number = u64::from_le_bytes(*payload.first_chunk().expect("a number"));
         assert_eq!((found, payload), (key(number), self::payload(number)));

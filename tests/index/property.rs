@@ -90,7 +90,7 @@ proptest! {
         }
         for index in &indexes {
             let entries: Model =
-                index.entries().map(|(kind, key, payload)| ((kind, key), payload)).collect();
+                index.entries().map(|entry| ((entry.kind, entry.key), entry.payload)).collect();
             prop_assert_eq!(&entries, &model);
         }
     }

@@ -149,7 +149,6 @@ pub(crate) fn record() -> ResultRecord {
         exit_status: 0,
         cost_us: 1234,
         boot: [3; 16],
-        durable: true,
         fetched: false,
         created_s: 99,
     }
@@ -173,7 +172,7 @@ fn a_result_arrives_as_if_it_had_been_made_here() {
     ]);
     assert!(fs::metadata(pair.object()).unwrap().len() < 10_000, "objects are compressed");
     let result = pair.pull().unwrap().expect("it is there");
-    assert_eq!((result.boot, result.durable, result.fetched), (current_boot(), false, true));
+    assert_eq!((result.boot, result.fetched), (current_boot(), true));
     assert_eq!((result.stderr.as_slice(), result.cost_us), (&b"warning: soft"[..], 1234));
     for (output, mode) in result.outputs.iter().zip([0o444, 0o755, 0o755]) {
         let blob = pair.there.blob_path(&output.blob);

@@ -90,7 +90,6 @@ fn fill(store: &Path) {
             exit_status: 0,
             cost_us: number * 1000,
             boot: [0; 16],
-            durable: true,
             fetched: false,
             created_s: 1_900_000_000,
         };

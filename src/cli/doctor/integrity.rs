@@ -3,7 +3,7 @@
 use super::Line;
 use crate::cli::{human, inventory};
 use crate::fs::{self, FsError};
-use crate::index::Index;
+use crate::index::{Entry, Index};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,8 @@ pub(super) fn check(cache_dir: &Path, depth: Depth, repair: bool) -> Result<Vec<
     let mut blobs = HashMap::new();
     let mut results = 0;
     let mut lines = Vec::new();
-    for (kind, key, payload) in index.entries().filter(|(kind, ..)| *kind == Kind::Result) {
+    let entries = index.entries().filter(|entry| entry.kind == Kind::Result);
+    for Entry { kind, key, payload, .. } in entries {
         results += 1;
         let damage = match ResultRecord::decode(&payload) {
             Ok(result) => damage_of(&result, cache_dir, depth, &mut blobs)?,

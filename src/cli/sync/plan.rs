@@ -111,8 +111,8 @@ impl Plan {
     async fn of_all(remote: &Remote, store: &Store) -> Result<Self> {
         let there = remote.results().await?.into_iter();
         let there: HashSet<ActionKey> = there.map(|(action, _)| action).collect();
-        let results = store.index.entries().filter(|(kind, ..)| *kind == Kind::Result);
-        let results = results.filter_map(|(_, _, payload)| ResultRecord::decode(&payload).ok());
+        let results = store.index.entries().filter(|entry| entry.kind == Kind::Result);
+        let results = results.filter_map(|entry| ResultRecord::decode(&entry.payload).ok());
         let missing = results.filter(|result| !there.contains(&result.action));
         let items = missing.map(|result| item(result.action, result.unit, size_bytes(&result)));
         Ok(Self { items: items.collect(), list: None })
