@@ -199,8 +199,7 @@ fn cut_power_on(system: &str) {
             for number in 0..CRATES {
                 scene.check(&name(number), "before the power cut", |run| run);
             }
-            let collected = scene.space.cargo("", ["gc"]).by_kache().quiet().succeed();
-            assert!(collected.text().contains("The store takes"), "{}", collected.text());
+            scene.make_durable();
         }
         work_until_cut(&scene, &disk, &mut random, !promised);
         disk = disk.with_power_back();
@@ -211,7 +210,9 @@ fn cut_power_on(system: &str) {
             let hit = !scene.check(&name(number), &what, |run| run);
             outlasted += usize::from(hit);
             durable += usize::from(promised);
-            assert!(hit || !promised, "{what}: {} was durable", name(number));
+            let reason =
+                || scene.space.cargo("", ["why-miss", &name(number)]).by_kache().run().text();
+            assert!(hit || !promised, "{what}: {} was durable; {}", name(number), reason());
             scene.check_hit(&name(number), &what);
         }
         assert!(scene.is_sound(&what), "{what}: it stays sound");

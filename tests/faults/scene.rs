@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use kache::index::{Index, Kind};
+
 use crate::support::cargo::{Build, Cargo};
 use crate::support::disk;
 use crate::support::toolchain::Toolchain;
@@ -264,6 +266,17 @@ impl Scene {
         let store = self.store.to_str().expect("the space has a plain name");
         let arguments = ["gc", "--background", "--max-size", &cap, "--store", store];
         self.space.cargo("", arguments).by_kache().quiet().launched_by(&self.launcher)
+    }
+
+    /// Has everything that is in the store outlast a power cut.
+    #[track_caller]
+    pub(crate) fn make_durable(&self) {
+        let collection = self.space.cargo("", ["gc"]).by_kache().quiet();
+        let text = collection.launched_by(&self.launcher).succeed().text();
+        assert!(text.contains("The store takes"), "{text}");
+        let index = Index::open(&self.store).expect("an index");
+        let mut results = index.entries().filter(|entry| entry.kind == Kind::Result);
+        assert!(results.all(|entry| entry.position.is_durable()), "a result is not durable");
     }
 
     /// Bytes that the blobs take on the disk.
