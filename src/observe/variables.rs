@@ -88,6 +88,8 @@ const NOISE: &[(&str, &[&str])] = &[
             "DBUS_SESSION_BUS_ADDRESS",
             "INVOCATION_ID",
             "JOURNAL_STREAM",
+            "SYSTEMD_EXEC_PID",
+            "MANAGERPID",
             "MAIL",
             "HISTFILE",
             "HISTSIZE",
