@@ -63,9 +63,22 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
             _ => values.value(input).map_or_else(Vec::new, |value| short(&value.0)),
         };
         parts.push(part(label(input), value));
+        if input.kind == InputKind::AllVariables {
+            parts.extend(environment(values));
+        }
     }
     parts.truncate(SNAPSHOT_PARTS_MAX);
     Snapshot { parts }
+}
+
+/// Each variable of an environment that counts as a whole, by a digest: secrets are among them, and
+/// nobody may have read them.
+fn environment(values: &Inputs) -> impl Iterator<Item = SnapshotPart> {
+    values.each_variable().into_iter().map(|(name, value)| {
+        let mut label = b"variable ".to_vec();
+        label.extend_from_slice(name.as_bytes());
+        part(label, short(&value.0))
+    })
 }
 
 fn part(mut label: Vec<u8>, value: Vec<u8>) -> SnapshotPart {

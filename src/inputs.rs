@@ -153,16 +153,22 @@ impl<'a> Inputs<'a> {
     }
 
     fn all_variables(&self) -> Digest {
-        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os()
-            .filter(|(name, _)| !rules::is_noise_variable(name.as_bytes()))
-            .collect();
-        variables.sort();
         let mut hasher = blake3::Hasher::new();
-        for (name, value) in variables {
+        for (name, value) in self.each_variable() {
             frame(&mut hasher, name.as_bytes());
-            hasher.update(&self.text(value.as_bytes()).0);
+            hasher.update(&value.0);
         }
         finish(&hasher)
+    }
+
+    /// The variables that the environment as a whole stands for, each with its value, sorted.
+    pub fn each_variable(&self) -> Vec<(OsString, Digest)> {
+        let mut variables: Vec<(OsString, Digest)> = std::env::vars_os()
+            .filter(|(name, _)| !rules::is_noise_variable(name.as_bytes()))
+            .map(|(name, value)| (name, self.text(value.as_bytes())))
+            .collect();
+        variables.sort_by(|one, other| one.0.cmp(&other.0));
+        variables
     }
 
     fn text(&self, value: &[u8]) -> Digest {

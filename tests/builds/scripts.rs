@@ -486,3 +486,20 @@ fn a_script_that_declares_nothing_runs_only_for_what_it_reads() {
     space.build("p").assert_compiled(&AGAIN, "a file that it reads");
     assert_eq!(space.output_of("p/target/debug/p"), "two\n");
 }
+
+/// A shell takes in the whole environment, so that the number of a CI run makes its script run again: that much is
+/// plain, and nobody's secrets are told for it.
+#[test]
+fn the_variable_that_differs_is_named_where_the_environment_counts_as_a_whole() {
+    let mut space = with_script("run(Command::new(\"sh\").args([\"-c\", \"echo $GREETING\"]))");
+    space.set_variable("GREETING", "hello");
+    space.set_variable("CI_JOB", "secret-1");
+    space.build("p");
+    space.remove("p/target");
+    space.set_variable("CI_JOB", "secret-2");
+    space.build("p").assert_compiled(&["script(p)"], "another job");
+    let why = space.cargo("p", ["why-miss", "p"]).by_kache().succeed().text();
+    assert!(why.contains("the environment as a whole: "), "{why}");
+    assert!(why.contains("variable CI_JOB: "), "{why}");
+    assert!(!why.contains("GREETING") && !why.contains("secret"), "{why}");
+}
