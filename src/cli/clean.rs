@@ -5,13 +5,21 @@
 
 use super::output::{Console, Style, Table};
 use super::{EXIT_FINDINGS, human, init, times};
-use crate::fs::{self, FileKind};
+use crate::fs::{self, FileKind, FsError, Stat};
 use anyhow::{Context, Result};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::Write;
+use std::iter;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
+
+/// More than there are processors: most of the time they wait for the disk.
+const THREADS_MAX: usize = 8;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kache clean --dry-run ~/projects")]
@@ -54,7 +62,8 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         .canonicalize()
         .with_context(|| format!("search {}", options.directory.display()))?;
     let mut targets = find(&start, console);
-    targets.sort_by_key(|target| std::cmp::Reverse(freed_bytes(&target.inodes)));
+    targets
+        .sort_by_cached_key(|target| (Reverse(freed_bytes(&target.inodes)), target.path.clone()));
     let mut out = console.data();
     if targets.is_empty() {
         writeln!(out, "No target directory below {}.", start.display())?;
@@ -84,60 +93,102 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
 }
 
+/// A directory that has still to be looked into.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// The number of the target directory that it is in.
+    target: Option<usize>,
+}
+
+/// What is in a directory.
+#[derive(Debug, Default)]
+struct Content {
+    /// Whether Cargo marked it as a target directory.
+    is_marked: bool,
+    directories: Vec<PathBuf>,
+    /// In a target directory, all but the directories.
+    files: Vec<Stat>,
+}
+
 /// Every target directory below `start`. What cannot be read is passed over with a warning.
 fn find(start: &Path, console: &Console) -> Vec<Target> {
     let mut targets = Vec::new();
-    let mut pending = vec![start.to_owned()];
-    while let Some(directory) = pending.pop() {
-        let entries = match fs::list(&directory) {
-            Ok(entries) => entries,
-            Err(error) => {
+    let mut pending = vec![Place { path: start.to_owned(), target: None }];
+    while !pending.is_empty() {
+        let contents = in_parallel(&pending, look);
+        let mut below = Vec::new();
+        for (Place { path, mut target }, content) in pending.into_iter().zip(contents) {
+            let content = content.unwrap_or_else(|error| {
                 console.warning(&error.to_string());
-                continue;
+                Content::default()
+            });
+            if content.is_marked && target.is_none() {
+                target = Some(targets.len());
+                targets.push(Target { path, inodes: Inodes::new(), newest_ms: 0 });
             }
-        };
-        let has = |name: &str| entries.iter().any(|(entry, _)| entry == name);
-        // Cargo marks every target directory that it makes with both.
-        if has("CACHEDIR.TAG") && has(".rustc_info.json") {
-            targets.push(measure(directory, console));
-            continue;
-        }
-        for (name, kind) in entries {
-            let path = directory.join(&name);
-            let kind = kind.or_else(|| fs::lstat(&path).ok().map(|stat| stat.kind));
-            if kind == Some(FileKind::Directory) && name != ".git" {
-                pending.push(path);
+            if let Some(number) = target {
+                targets[number].add(&content.files);
             }
+            below.extend(content.directories.into_iter().map(|path| Place { path, target }));
         }
+        pending = below;
     }
     targets
 }
 
-fn measure(path: PathBuf, console: &Console) -> Target {
-    let mut target = Target { path, inodes: Inodes::new(), newest_ms: 0 };
-    let mut pending = vec![target.path.clone()];
-    while let Some(directory) = pending.pop() {
-        let names = match fs::list_names(&directory) {
-            Ok(names) => names,
-            Err(error) => {
-                console.warning(&error.to_string());
-                continue;
+fn look(place: &Place) -> Result<Content, FsError> {
+    let entries = fs::list(&place.path)?;
+    let has = |name: &str| entries.iter().any(|(entry, _)| entry == name);
+    // Cargo marks every target directory that it makes with both.
+    let is_marked = has("CACHEDIR.TAG") && has(".rustc_info.json");
+    let counts_files = is_marked || place.target.is_some();
+    let mut content = Content { is_marked, ..Content::default() };
+    for (name, kind) in entries {
+        let path = place.path.join(&name);
+        let is_known = kind.is_some_and(|kind| kind == FileKind::Directory || !counts_files);
+        // What is gone by now belongs to a build that is running.
+        let stat = if is_known { None } else { fs::lstat(&path).ok() };
+        match kind.or(stat.map(|stat| stat.kind)) {
+            Some(FileKind::Directory) if counts_files || name != ".git" => {
+                content.directories.push(path);
             }
-        };
-        for path in names.iter().map(|name| directory.join(name)) {
-            // What is gone by now belongs to a build that is running.
-            let Ok(stat) = fs::lstat(&path) else { continue };
-            if stat.kind == FileKind::Directory {
-                pending.push(path);
-                continue;
-            }
-            let ms = u64::try_from(stat.mtime_ns / 1_000_000).unwrap_or(0);
-            target.newest_ms = target.newest_ms.max(ms);
-            let inode = Inode { bytes: stat.allocated_bytes, links: stat.links, seen: 0 };
-            target.inodes.entry((stat.device, stat.inode)).or_insert(inode).seen += 1;
+            Some(FileKind::Directory) => {}
+            _ => content.files.extend(stat.filter(|_| counts_files)),
         }
     }
-    target
+    Ok(content)
+}
+
+/// Does the same with every item, by several threads; what comes of it is in the items' order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        items.get(number).map(|item| (number, work(item)))
+    };
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let threads = THREADS_MAX.min(items.len());
+        let threads: Vec<_> =
+            (1..threads).map(|_| scope.spawn(|| iter::from_fn(take).collect::<Vec<_>>())).collect();
+        let own: Vec<_> = iter::from_fn(take).collect();
+        let joined = threads.into_iter().map(ScopedJoinHandle::join);
+        let others = joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
+        own.into_iter().chain(others.flatten()).collect()
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+impl Target {
+    fn add(&mut self, files: &[Stat]) {
+        for stat in files {
+            let ms = u64::try_from(stat.mtime_ns / 1_000_000).unwrap_or(0);
+            self.newest_ms = self.newest_ms.max(ms);
+            let inode = Inode { bytes: stat.allocated_bytes, links: stat.links, seen: 0 };
+            self.inodes.entry((stat.device, stat.inode)).or_insert(inode).seen += 1;
+        }
+    }
 }
 
 /// What the file system gets back when every name that was seen goes.
