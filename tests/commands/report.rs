@@ -4,6 +4,8 @@ use crate::space::Space;
 use regex::Regex;
 use serde_json::Value;
 use snapbox::{assert_data_eq, str};
+use std::collections::{BTreeMap, BTreeSet};
+use store_format::{Event, EventOutcome};
 
 /// The row of a ranking without the crate that happened to take longest.
 fn without_first_crate(text: &str) -> String {
@@ -173,10 +175,122 @@ fn the_page_stands_alone_and_has_a_bar_for_each_call() {
 #[test]
 fn the_trace_has_a_slice_for_each_call_in_the_process_of_its_build() {
     let trace = Space::built().json(&["report", "--format", "perfetto"]);
+    assert_eq!(trace_findings(&trace), Vec::<String>::new());
     let events = trace["traceEvents"].as_array().unwrap();
-    let count = |category: &str| events.iter().filter(|event| event["cat"] == category).count();
-    assert_eq!((count("hit"), count("miss")), (6, 7));
-    assert_eq!(events.iter().filter(|event| event["ph"] == "M").count(), 3);
+    let count = |member: &str, value: &str| events.iter().filter(|e| e[member] == value).count();
+    assert_eq!((count("cat", "hit"), count("cat", "miss")), (6, 7));
+    assert_eq!(count("name", "process_name"), 3);
+}
+
+#[test]
+fn slices_of_a_trace_nest_whatever_the_times_are() {
+    let space = Space::new();
+    let mut state = 1_u64;
+    // Knuth's generator: the upper half is random enough.
+    let mut below = |bound: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from((state >> 33) % bound).unwrap()
+    };
+    let log: Vec<u8> = (0..2000)
+        .flat_map(|_| {
+            let event = Event {
+                started_ms: 1_700_000_000_000 + u64::from(below(500)),
+                elapsed_us: below(3) * below(20_000),
+                key_us: below(2) * below(3_000),
+                lookup_us: below(2) * below(3_000),
+                restore_us: below(3_000),
+                compile_us: below(2) * below(30_000),
+                store_us: below(3_000),
+                compiler_runs: below(2),
+                outcome: EventOutcome::ALL[below(8) as usize],
+                reason: "a reason".to_owned(),
+                crate_name: ["", "one", "\"two\u{1b}"][below(3) as usize].to_owned(),
+                cargo_pid: below(3),
+                ..Event::default()
+            };
+            event.encode_frame()
+        })
+        .collect();
+    std::fs::create_dir(space.path("store")).unwrap();
+    std::fs::write(space.path("store/events"), log).unwrap();
+    let mut trace = space.json(&["report", "--format", "perfetto"]);
+    assert_eq!(trace_findings(&trace), Vec::<String>::new());
+
+    let events = trace["traceEvents"].as_array_mut().unwrap();
+    assert!(events.len() > 3000);
+    let longest = events.iter().max_by_key(|event| event["dur"].as_u64()).unwrap();
+    let mut later = longest.clone();
+    later["ts"] = Value::from(longest["ts"].as_u64().unwrap() + 1);
+    events[0]["colour"] = Value::from(1);
+    let last = events.len() - 1;
+    events[last]["tid"] = Value::from("main");
+    events.push(later);
+    assert_eq!(trace_findings(&trace).len(), 3);
+}
+
+/// What Chrome's trace event format does not allow, or does not know: metadata and complete events,
+/// of which those of a thread have to nest.
+fn trace_findings(trace: &Value) -> Vec<String> {
+    let mut findings = Vec::new();
+    let members: Vec<_> = trace.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["traceEvents", "displayTimeUnit"]);
+    assert_eq!(trace["displayTimeUnit"], "ms");
+    let mut threads: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
+    for event in trace["traceEvents"].as_array().unwrap() {
+        let members: BTreeSet<&str> =
+            event.as_object().unwrap().keys().map(String::as_str).collect();
+        let number = |name: &str| event[name].as_u64();
+        let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        let thread = number("pid").zip(number("tid"));
+        let fits = match (event["ph"].as_str(), event["name"].as_str()) {
+            (Some("M"), Some("process_name")) => {
+                named.insert((number("pid"), None));
+                members == BTreeSet::from(["ph", "name", "pid", "args"])
+                    && is_text(&event["args"]["name"])
+            }
+            (Some("M"), Some("thread_name")) => {
+                named.insert((number("pid"), number("tid")));
+                members == BTreeSet::from(["ph", "name", "pid", "tid", "args"])
+                    && is_text(&event["args"]["name"])
+            }
+            (Some("X"), Some(name)) => {
+                if let (Some(thread), Some(span)) = (thread, number("ts").zip(number("dur"))) {
+                    threads.entry(thread).or_default().push(span);
+                }
+                let known = ["ph", "name", "cat", "pid", "tid", "ts", "dur", "args"];
+                !name.is_empty()
+                    && is_text(&event["cat"])
+                    && thread.is_some_and(|(process, thread)| process > 0 && thread > 0)
+                    && number("ts").zip(number("dur")).is_some()
+                    && members.is_subset(&BTreeSet::from(known))
+                    && event.get("args").is_none_or(Value::is_object)
+            }
+            _ => false,
+        };
+        if !fits {
+            findings.push(format!("no event of a trace: {event}"));
+        }
+    }
+    for (thread, mut spans) in threads {
+        if !named.contains(&(Some(thread.0), None))
+            || !named.contains(&(Some(thread.0), Some(thread.1)))
+        {
+            findings.push(format!("{thread:?} has no name"));
+        }
+        spans.sort_by_key(|(start, length)| (*start, std::cmp::Reverse(*length)));
+        let mut open: Vec<u64> = Vec::new();
+        for (start, length) in spans {
+            open.retain(|end| *end > start);
+            if open.last().is_some_and(|end| *end < start + length) {
+                findings
+                    .push(format!("{thread:?}: a slice at {start} ends after the one around it"));
+            }
+            open.push(start + length);
+        }
+    }
+    findings
 }
 
 #[test]

@@ -14,9 +14,16 @@ pub(super) fn render(report: &Report) -> Result<String> {
             "ph": "M", "name": "process_name", "pid": process,
             "args": { "name": format!("{} (cargo {})", build.workspace, build.cargo_pid) },
         }));
-        let (lanes, _) = build.lanes(&report.events);
+        let (lanes, count) = build.lanes(&report.events);
+        // Number 0 is the idle thread of a processor to viewers.
+        for lane in 1..=count {
+            trace.push(json!({
+                "ph": "M", "name": "thread_name", "pid": process, "tid": lane,
+                "args": { "name": format!("lane {lane}") },
+            }));
+        }
         for (event, lane) in build.of(&report.events).zip(lanes) {
-            trace.extend(slices(event, process, lane));
+            trace.extend(slices(event, process, lane + 1));
         }
     }
     let trace = json!({ "traceEvents": trace, "displayTimeUnit": "ms" });
@@ -48,8 +55,11 @@ fn slices(event: &Event, process: usize, lane: usize) -> Vec<Value> {
         ("store", event.store_us),
     ];
     let mut offset_us = 0;
-    for (name, duration_us) in parts.into_iter().filter(|(_, duration_us)| *duration_us > 0) {
-        let duration_us = duration_us.min(event.elapsed_us.saturating_sub(offset_us));
+    for (name, duration_us) in parts {
+        let duration_us = duration_us.min(event.elapsed_us - offset_us);
+        if duration_us == 0 {
+            continue;
+        }
         slices.push(json!({
             "ph": "X", "name": name, "cat": "part", "pid": process, "tid": lane,
             "ts": start_us + u64::from(offset_us), "dur": duration_us,
