@@ -421,3 +421,51 @@ fn the_readme_lists_every_setting_as_the_program_knows_it() {
     let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
     assert!(rows == expected, "the table of settings has to be:\n{}", expected.join("\n"));
 }
+
+/// Between the two lines of the README that the table of ratios stands between.
+fn table_of_ratios(readme: &str) -> Vec<&str> {
+    let begin = "<!-- benches/table: begin -->\n";
+    let table = readme.split(begin).nth(1).and_then(|rest| rest.split("<!-- benches/table").next());
+    table.expect("the README has a place for the table").lines().collect()
+}
+
+#[test]
+fn the_table_of_ratios_is_as_the_benches_make_it() {
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", kache, beside, ratio, ""] = cells[..] else { return false };
+        !kache.is_empty() && !beside.is_empty() && ratio.parse::<f64>().is_ok()
+    };
+    let readme = read("README.md");
+    let table = table_of_ratios(&readme);
+    assert_eq!(table[..2], ["| kache | beside | ratio |", "|---|---|---:|"]);
+    let wrong: Vec<String> =
+        table[2..].iter().filter(|l| !row(l)).map(|l| (*l).to_owned()).collect();
+    check("a row of the table says what is beside what, and their ratio", &wrong);
+
+    let space = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(space.path().join("benches")).expect("a directory");
+    fs::copy(repository().join("benches/table"), space.path().join("benches/table")).expect("copy");
+    let measured = "warm 1.2 s\n| a hit | the compiler | 0.02 |\n| a | title | ratio |\n";
+    fs::write(space.path().join("measured"), measured).expect("a file");
+    fs::write(space.path().join("README.md"), &readme).expect("a file");
+    let write = || {
+        let mut command = Command::new("benches/table");
+        command.args(["--write", "measured"]).current_dir(space.path()).output().expect("bash")
+    };
+    let output = write();
+    assert!(output.status.success(), "{output:?}");
+    let written = fs::read_to_string(space.path().join("README.md")).expect("text");
+    assert_eq!(table_of_ratios(&written)[2..], ["| a hit | the compiler | 0.02 |"]);
+    let around = |text: &str| {
+        let (before, rest) = text.split_once("<!-- benches/table: begin -->").expect("checked");
+        let (_, after) = rest.split_once("<!-- benches/table: end -->").expect("checked");
+        (before.to_owned(), after.to_owned())
+    };
+    assert!(around(&written) == around(&readme), "nothing else of the README changes");
+
+    let without_end = readme.replace("<!-- benches/table: end -->\n", "");
+    fs::write(space.path().join("README.md"), &without_end).expect("a file");
+    assert_eq!(write().status.code(), Some(2), "a README with no place for it stays as it is");
+    assert_eq!(fs::read_to_string(space.path().join("README.md")).expect("text"), without_end);
+}
