@@ -10,6 +10,7 @@ mod setup;
 
 use super::EXIT_FINDINGS;
 use super::output::{Console, Style};
+use super::progress::Progress;
 use crate::config::Loaded;
 use anyhow::{Context, Result};
 use integrity::Depth;
@@ -59,7 +60,8 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     lines.extend(setup::recent_events(&loaded.config));
     if options.verify || options.checksums || options.repair {
         let depth = if options.checksums { Depth::Contents } else { Depth::Sizes };
-        lines.extend(integrity::check(&loaded.config.cache_dir, depth, options.repair)?);
+        let (cache_dir, progress) = (&loaded.config.cache_dir, Progress::new(console));
+        lines.extend(integrity::check(cache_dir, depth, options.repair, &progress)?);
     }
     let findings = lines.iter().filter(|line| matches!(line, Line::Finding(..))).count() as u64;
     let mut out = console.data();

@@ -3,6 +3,7 @@
 //! A wrapper call that has stored much starts it in the background; it then says nothing.
 
 use super::output::Console;
+use super::progress::Progress;
 use super::{configuration, duration, human, inventory, times};
 use crate::config::Config;
 use crate::index::Index;
@@ -39,7 +40,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if let (true, Some(store), Some(size)) = (options.background, &options.store, options.max_size)
     {
         let extent = if options.wait { Extent::Awaited } else { Extent::Background };
-        collect(store, limits(size, options.max_age), extent)?;
+        collect(store, limits(size, options.max_age), extent, &Progress::hidden())?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = configuration(console)?.config;
@@ -50,7 +51,8 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let configured = Duration::from_secs(config.gc_max_age_hours.saturating_mul(3600));
     let limits = limits(config.max_size_bytes, options.max_age.or(Some(configured)));
     let extent = if options.dry_run { Extent::DryRun } else { Extent::Everything };
-    let Some(evicted) = collect(&config.cache_dir, limits, extent)? else {
+    let evicted = collect(&config.cache_dir, limits, extent, &Progress::new(console))?;
+    let Some(evicted) = evicted else {
         console.note("another process is bringing the store within its cap");
         return Ok(ExitCode::SUCCESS);
     };
@@ -61,8 +63,8 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
 /// Brings a store that something else than a build has put much into within its cap.
 pub(super) fn hold_cap(config: &Config) -> Result<()> {
     let age = Duration::from_secs(config.gc_max_age_hours.saturating_mul(3600));
-    collect(&config.cache_dir, limits(config.max_size_bytes, Some(age)), Extent::Background)
-        .map(drop)
+    let limits = limits(config.max_size_bytes, Some(age));
+    collect(&config.cache_dir, limits, Extent::Background, &Progress::hidden()).map(drop)
 }
 
 /// No age, or zero, is no limit.
@@ -83,7 +85,12 @@ enum Extent {
 }
 
 /// `None` if another process is at it.
-fn collect(store: &Path, limits: Limits, extent: Extent) -> Result<Option<Evicted>> {
+fn collect(
+    store: &Path,
+    limits: Limits,
+    extent: Extent,
+    progress: &Progress,
+) -> Result<Option<Evicted>> {
     let awaited = extent == Extent::Awaited;
     let right = if awaited { Some(Right::take(store)?) } else { Right::try_take(store)? };
     let Some(right) = right else { return Ok(None) };
@@ -92,17 +99,21 @@ fn collect(store: &Path, limits: Limits, extent: Extent) -> Result<Option<Evicte
     if awaited && counted_bytes <= limits.size_bytes_max {
         return Ok(None);
     }
+    progress.say("looking at the store");
     let holdings = Holdings::read(store, &index)?;
     let evicted = holdings.plan(limits);
     if extent == Extent::DryRun {
         return Ok(Some(evicted));
     }
+    progress.say(format!("removing {}", counted(&evicted)));
     let units = evict(&holdings, &index, &evicted, limits.now_s)?;
     index.correct_stored(counted_bytes, evicted.size_bytes_after);
     // What follows may take long, and builds may fill the store again meanwhile.
     drop(right);
     if !awaited && let Some(turn) = Turn::try_take(store, extent == Extent::Everything)? {
+        progress.say("making results outlast a power cut");
         make_durable(store, &holdings, &index)?;
+        progress.say("freeing the index of what leads nowhere");
         compact(&holdings, &index, |unit| units.contains(unit))?;
         turn.done()?;
     }
@@ -116,16 +127,20 @@ fn show(evicted: &Evicted, limits: Limits, dry_run: bool, console: &Console) -> 
             writeln!(out, "{}", line(result, limits.now_s))?;
         }
     }
-    let results = human::plural(evicted.results.len() as u64, "result", "results");
-    let blobs = human::plural(evicted.blobs.len() as u64, "blob", "blobs");
     let (verb, and) = if dry_run { ("Would remove", "would free") } else { ("Removed", "freed") };
     let freed = human::size(evicted.freed_bytes);
-    writeln!(out, "{verb} {results} and {blobs}; {and} {freed}.")?;
+    writeln!(out, "{verb} {}; {and} {freed}.", counted(evicted))?;
     let size_bytes = if dry_run { evicted.size_bytes_before } else { evicted.size_bytes_after };
     let (size, cap) = (human::size(size_bytes), human::size(limits.size_bytes_max));
     writeln!(out, "The store takes {size} of {cap}.")?;
     out.flush()?;
     Ok(())
+}
+
+fn counted(evicted: &Evicted) -> String {
+    let results = human::plural(evicted.results.len() as u64, "result", "results");
+    let blobs = human::plural(evicted.blobs.len() as u64, "blob", "blobs");
+    format!("{results} and {blobs}")
 }
 
 fn line(result: &Candidate, now_s: u64) -> String {

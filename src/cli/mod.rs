@@ -18,6 +18,7 @@ mod list;
 mod man;
 mod monitor;
 mod output;
+mod progress;
 mod purge;
 mod report;
 mod save_manifest;

@@ -1,6 +1,7 @@
 //! Whether the store can give back what the index promises.
 
 use super::Line;
+use crate::cli::progress::Progress;
 use crate::cli::{human, inventory};
 use crate::fs::{self, FsError};
 use crate::index::{Entry, Index};
@@ -28,7 +29,12 @@ enum Damage {
 }
 
 /// Checks every result of the store, and removes those that cannot be restored if asked to.
-pub(super) fn check(cache_dir: &Path, depth: Depth, repair: bool) -> Result<Vec<Line>> {
+pub(super) fn check(
+    cache_dir: &Path,
+    depth: Depth,
+    repair: bool,
+    progress: &Progress,
+) -> Result<Vec<Line>> {
     if !inventory::exists(cache_dir) {
         return Ok(vec![Line::Fine("there is no store to verify".to_owned())]);
     }
@@ -39,6 +45,7 @@ pub(super) fn check(cache_dir: &Path, depth: Depth, repair: bool) -> Result<Vec<
     let entries = index.entries().filter(|entry| entry.kind == Kind::Result);
     for Entry { kind, key, payload, .. } in entries {
         results += 1;
+        progress.say(format!("verifying result {}", human::count(results)));
         let damage = match ResultRecord::decode(&payload) {
             Ok(result) => damage_of(&result, cache_dir, depth, &mut blobs)?,
             Err(error) => Some(format!("result {key}: {error}")),
