@@ -1,7 +1,7 @@
 //! `kache monitor`: a live dashboard in the terminal.
 //!
-//! The event log is followed, and the index is read again when it changes; nothing is written and no
-//! build waits for it.
+//! The event log is followed, the index is read again when calls have changed it, and the daemon is
+//! asked what it does; nothing is written and no build waits for it.
 
 mod model;
 mod view;
@@ -17,14 +17,20 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{
     self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
 };
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often the log is looked at while nobody presses a key.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the store is looked at.
+/// How often the daemon is asked.
+const DAEMON_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store is looked at while builds use it, and while none does.
 const STORE_INTERVAL: Duration = Duration::from_secs(5);
+const STORE_INTERVAL_IDLE: Duration = Duration::from_mins(1);
 /// What is shown when no time is given.
 const DEFAULT_HOURS: u64 = 24;
 
@@ -50,32 +56,48 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         Follower::since(&config.cache_dir, since_ms).context("read the event log")?;
     let mut model = Model::new(config.cache_dir.clone(), config.max_size_bytes);
     model.extend(events);
+    let signal = Arc::new(AtomicUsize::new(0));
+    for number in [SIGHUP, SIGINT, SIGTERM] {
+        let value = number.cast_unsigned() as usize;
+        signal_hook::flag::register_usize(number, Arc::clone(&signal), value)
+            .context("take signals")?;
+    }
     let mut terminal = ratatui::try_init().context("set the terminal up")?;
-    let result = follow(&mut terminal, &mut model, follower, &config, console.has_color());
+    let result = follow(&mut terminal, &mut model, follower, &config, console, &signal);
     ratatui::try_restore().context("restore the terminal")?;
+    if let Ok(number @ 1..) = i32::try_from(signal.load(Ordering::Relaxed)) {
+        signal_hook::low_level::emulate_default_handler(number).context("end by a signal")?;
+    }
     result.map(|()| ExitCode::SUCCESS)
 }
 
+/// Shows what goes on until a key or a signal ends it.
 fn follow(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
     mut follower: Follower,
     config: &Config,
-    color: bool,
+    console: &Console,
+    signal: &AtomicUsize,
 ) -> Result<()> {
-    let mut store_read: Option<Instant> = None;
-    loop {
-        if store_read.is_none_or(|read| read.elapsed() >= STORE_INTERVAL) {
+    let (mut store, mut daemon) = (Clock::default(), Clock::default());
+    let mut used = true;
+    while signal.load(Ordering::Relaxed) == 0 {
+        let events = follower.poll().context("read the event log")?;
+        used |= !events.is_empty();
+        model.extend(events);
+        if store.is_due(if used { STORE_INTERVAL } else { STORE_INTERVAL_IDLE }) {
             model.store = Inventory::read(&config.cache_dir)?;
-            if config.has_remote() {
-                // One that does not answer is as good as none.
-                model.daemon =
-                    daemon::rows(config, daemon::ask_status(config).ok().flatten().as_ref());
-            }
-            store_read = Some(Instant::now());
+            used = false;
         }
-        model.extend(follower.poll().context("read the event log")?);
+        if config.has_remote() && daemon.is_due(DAEMON_INTERVAL) {
+            // One that does not answer is as good as none.
+            let status = daemon::ask_status(config).ok().flatten();
+            model.daemon = daemon::rows(config, status.as_ref());
+            model.transfers.note(status);
+        }
         let now_ms = times::now_ms();
+        let color = console.has_color();
         terminal.draw(|frame| view::draw(frame, model, now_ms, color)).context("draw")?;
         if event::poll(TICK).context("wait for a key")?
             && let Input::Key(key) = event::read().context("read a key")?
@@ -84,6 +106,22 @@ fn follow(
         {
             return Ok(());
         }
+    }
+    Ok(())
+}
+
+/// When something was done last.
+#[derive(Debug, Default)]
+struct Clock(Option<Instant>);
+
+impl Clock {
+    /// Whether it is time to do it again; if so, it counts as done.
+    fn is_due(&mut self, interval: Duration) -> bool {
+        let is_due = self.0.is_none_or(|done| done.elapsed() >= interval);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
     }
 }
 
@@ -94,7 +132,7 @@ fn handle(key: KeyEvent, model: &mut Model) -> bool {
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
         KeyCode::Tab | KeyCode::Right | KeyCode::Char('l') => model.select(model.tab.next()),
         KeyCode::BackTab | KeyCode::Left | KeyCode::Char('h') => model.select(model.tab.previous()),
-        KeyCode::Char(digit @ '1'..='5') => {
+        KeyCode::Char(digit @ '1'..='6') => {
             let place = digit as usize - '1' as usize;
             model.select(Tab::ALL[place]);
         }
@@ -118,7 +156,7 @@ mod tests {
         let mut press = |code| (handle(KeyEvent::from(code), &mut model), model.tab, model.scroll);
         assert_eq!(press(KeyCode::Tab), (false, Tab::Projects, 0));
         assert_eq!(press(KeyCode::Down), (false, Tab::Projects, 1));
-        assert_eq!(press(KeyCode::Char('5')), (false, Tab::Passed, 0));
+        assert_eq!(press(KeyCode::Char('6')), (false, Tab::Passed, 0));
         assert_eq!(press(KeyCode::Right), (false, Tab::Builds, 0));
         assert_eq!(press(KeyCode::Up), (false, Tab::Builds, 0));
         assert_eq!(press(KeyCode::BackTab), (false, Tab::Passed, 0));

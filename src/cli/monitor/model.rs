@@ -4,6 +4,7 @@ use crate::cli::inventory::Inventory;
 use crate::cli::summary::Summary;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
+use store_format::message::Status;
 use store_format::{Event, EventOutcome};
 
 /// Events that are kept to be listed.
@@ -14,6 +15,10 @@ const BUILDS_MAX: usize = 500;
 const PAUSE_MS_MAX: u64 = 10 * 60 * 1000;
 /// How long after its last event a build counts as running.
 const RUNNING_MS: u64 = 3_000;
+/// Seconds of transfers that are kept to be drawn.
+const SECONDS_MAX: usize = 240;
+/// Seconds that a rate is of.
+const RATE_SECONDS: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tab {
@@ -21,12 +26,13 @@ pub(super) enum Tab {
     Projects,
     Calls,
     Store,
+    Transfers,
     Passed,
 }
 
 impl Tab {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Builds, Self::Projects, Self::Calls, Self::Store, Self::Passed];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Builds, Self::Projects, Self::Calls, Self::Store, Self::Transfers, Self::Passed];
 
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -34,7 +40,8 @@ impl Tab {
             Self::Projects => "2 Projects",
             Self::Calls => "3 Calls",
             Self::Store => "4 Store",
-            Self::Passed => "5 Not cached",
+            Self::Transfers => "5 Transfers",
+            Self::Passed => "6 Not cached",
         }
     }
 
@@ -69,6 +76,7 @@ pub(super) struct Model {
     pub(super) store: Inventory,
     /// What the daemon says of itself; empty where there is no remote.
     pub(super) daemon: Vec<(&'static str, String)>,
+    pub(super) transfers: Transfers,
     pub(super) summary: Summary,
     /// Newest last.
     pub(super) builds: VecDeque<Build>,
@@ -88,6 +96,7 @@ impl Model {
             max_size_bytes,
             store: Inventory::default(),
             daemon: Vec::new(),
+            transfers: Transfers::default(),
             summary: Summary::default(),
             builds: VecDeque::new(),
             recent: VecDeque::new(),
@@ -177,9 +186,72 @@ pub(super) struct Project {
     pub(super) last_ms: u64,
 }
 
+/// What the daemon moves, as it was asked every second.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    status: Option<Status>,
+    /// Bytes that were complete in each second, newest last.
+    pub(super) downloaded: VecDeque<u64>,
+    pub(super) uploaded: VecDeque<u64>,
+}
+
+impl Transfers {
+    pub(super) fn note(&mut self, status: Option<Status>) {
+        let same = |before: &Status, now: &Status| before.pid == now.pid;
+        let moved = |bytes: fn(&Status) -> u64| match (&self.status, &status) {
+            (Some(before), Some(now)) if same(before, now) => {
+                bytes(now).saturating_sub(bytes(before))
+            }
+            _ => 0,
+        };
+        let (down, up) = (moved(|s| s.downloaded_bytes), moved(|s| s.uploaded_bytes));
+        for (bytes, seconds) in [(down, &mut self.downloaded), (up, &mut self.uploaded)] {
+            seconds.push_back(bytes);
+            if seconds.len() > SECONDS_MAX {
+                seconds.pop_front();
+            }
+        }
+        self.status = status;
+    }
+
+    /// Downloads and uploads that go on.
+    pub(super) fn active(&self) -> (u64, u64) {
+        let status = self.status.as_ref();
+        status.map_or((0, 0), |status| (status.downloads_active, status.uploads_active))
+    }
+}
+
+/// Bytes a second, over the last of the seconds.
+pub(super) fn rate(seconds: &VecDeque<u64>) -> u64 {
+    let last = seconds.iter().rev().take(RATE_SECONDS);
+    last.sum::<u64>() / RATE_SECONDS as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_of_one_daemon_and_fade() {
+        let mut transfers = Transfers::default();
+        let status = |pid, downloaded_bytes| Status {
+            pid,
+            downloaded_bytes,
+            downloads_active: 2,
+            ..Status::default()
+        };
+        transfers.note(Some(status(1, 7_000)));
+        assert_eq!(rate(&transfers.downloaded), 0, "what was moved before is not counted");
+        transfers.note(Some(status(1, 17_000)));
+        assert_eq!((rate(&transfers.downloaded), rate(&transfers.uploaded)), (2_000, 0));
+        transfers.note(Some(status(2, 90_000)));
+        assert_eq!(transfers.active(), (2, 0));
+        for _ in 0..SECONDS_MAX {
+            transfers.note(None);
+        }
+        assert_eq!((rate(&transfers.downloaded), transfers.active()), (0, (0, 0)));
+        assert_eq!(transfers.downloaded.len(), SECONDS_MAX);
+    }
 
     #[test]
     fn old_builds_are_dropped_and_the_others_still_grow() {

@@ -1,6 +1,6 @@
 //! The dashboard on the screen: a headline, tabs, the table of the tab, and the keys.
 
-use super::model::{Model, Tab};
+use super::model::{Model, Tab, rate};
 use crate::cli::report::outcome_name;
 use crate::cli::summary::by_count;
 use crate::cli::{human, times};
@@ -9,11 +9,11 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Row, Table, Tabs};
+use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Row, Sparkline, Table, Tabs};
 use std::time::Duration;
 use store_format::EventOutcome;
 
-const KEYS: &str = "q quit   ←→ or 1–5 tabs   ↑↓ scroll";
+const KEYS: &str = "q quit   ←→ or 1–6 tabs   ↑↓ scroll";
 
 /// Draws everything. Without colour, what stands out is bold or reversed.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now_ms: u64, color: bool) {
@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now_ms: u64, color: boo
     ])
     .split(frame.area());
     headline(frame, areas[0], model, color);
-    let titles = Tab::ALL.map(Tab::title);
+    let titles = Tab::ALL.map(|tab| title(tab, model));
     let tabs = Tabs::new(titles)
         .select(model.tab as usize)
         .highlight_style(Style::new().add_modifier(Modifier::REVERSED))
@@ -36,9 +36,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now_ms: u64, color: boo
         Tab::Projects => projects(model, now_ms),
         Tab::Calls => calls(model, color),
         Tab::Store => store(model),
+        Tab::Transfers => transfers(model),
         Tab::Passed => passed(model),
     };
     frame.render_widget(table, areas[2]);
+    if model.tab == Tab::Transfers {
+        rates(frame, areas[2], model, color);
+    }
     frame.render_widget(Line::styled(KEYS, Style::new().add_modifier(Modifier::DIM)), areas[3]);
 }
 
@@ -157,10 +161,54 @@ fn store(model: &Model) -> Table<'static> {
         ("stored", human::size(summary.stored_bytes)),
         ("from the remote", human::count(summary.remote_hits + summary.prefetch_hits)),
     ];
-    let transfers = model.daemon.iter().map(|(name, value)| (*name, value.clone()));
-    let rows = rows.into_iter().chain(transfers).skip(model.scroll);
+    named(rows.into_iter().skip(model.scroll))
+}
+
+fn transfers(model: &Model) -> Table<'static> {
+    let nothing = ("Remote", "none is configured: the store is this machine's alone".to_owned());
+    let rows = if model.daemon.is_empty() { vec![nothing] } else { model.daemon.clone() };
+    named(rows.into_iter().skip(model.scroll))
+}
+
+/// Rows of a name and a value.
+fn named(rows: impl Iterator<Item = (&'static str, String)>) -> Table<'static> {
     let rows = rows.map(|(name, value)| Row::new([name.to_lowercase(), value]));
     Table::new(rows, [Constraint::Length(16), Constraint::Min(10)])
+}
+
+/// Below the rows of the tab: what has come and gone, second by second, newest on the right.
+fn rates(frame: &mut Frame<'_>, area: Rect, model: &Model, color: bool) {
+    let rows = u16::try_from(model.daemon.len()).unwrap_or(u16::MAX);
+    if rows == 0 {
+        return;
+    }
+    let [_, below] =
+        Layout::vertical([Constraint::Length(rows + 1), Constraint::Min(0)]).areas(area);
+    let halves = Layout::horizontal([Constraint::Percentage(50); 2]).areas::<2>(below);
+    let transfers = &model.transfers;
+    for (area, (name, seconds)) in
+        halves.into_iter().zip([("↓", &transfers.downloaded), ("↑", &transfers.uploaded)])
+    {
+        let block = Block::bordered().title(format!("{name} {}/s", human::size(rate(seconds))));
+        let width = usize::from(block.inner(area).width);
+        let shown = seconds.iter().skip(seconds.len().saturating_sub(width));
+        let padding = std::iter::repeat_n(&0, width.saturating_sub(seconds.len()));
+        let chart = Sparkline::default()
+            .block(block)
+            .style(foreground(Color::Cyan, color))
+            .data(padding.chain(shown));
+        frame.render_widget(chart, area);
+    }
+}
+
+/// The title of a tab, and what goes on behind it.
+fn title(tab: Tab, model: &Model) -> String {
+    match (tab, model.transfers.active()) {
+        (Tab::Transfers, (down @ 1.., 0)) => format!("{} ↓{down}", tab.title()),
+        (Tab::Transfers, (0, up @ 1..)) => format!("{} ↑{up}", tab.title()),
+        (Tab::Transfers, (down @ 1.., up @ 1..)) => format!("{} ↓{down} ↑{up}", tab.title()),
+        _ => tab.title().to_owned(),
+    }
 }
 
 fn passed(model: &Model) -> Table<'static> {
@@ -244,7 +292,7 @@ mod tests {
 ┌Hits────────────────────────────────┐┌kache───────────────────────────────┐
 │█████████1 of 2 hit (50.0%)         ││880 ms saved, store 0 B of 50.0 GB  │
 └────────────────────────────────────┘└────────────────────────────────────┘
- 1 Builds │ 2 Projects │ 3 Calls │ 4 Store │ 5 Not cached
+ 1 Builds │ 2 Projects │ 3 Calls │ 4 Store │ 5 Transfers │ 6 Not cached
 ────────────────────────────────────────────────────────────────────────────
 ended      time      hits    misses  unstored  saved     workspace
 1m         220 ms    1       1       1         880 ms    /work/app
@@ -252,7 +300,7 @@ ended      time      hits    misses  unstored  saved     workspace
 
 
 
-q quit   ←→ or 1–5 tabs   ↑↓ scroll";
+q quit   ←→ or 1–6 tabs   ↑↓ scroll";
         assert_eq!(screen(&model()), expected);
     }
 
@@ -264,6 +312,7 @@ q quit   ←→ or 1–5 tabs   ↑↓ scroll";
             (Tab::Projects, "/work/app"),
             (Tab::Calls, "inputs diff"),
             (Tab::Store, "50.0 GB"),
+            (Tab::Transfers, "none is configured"),
             (Tab::Passed, "questions to the compiler"),
         ] {
             model.select(tab);
