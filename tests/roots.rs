@@ -51,6 +51,12 @@ fn the_build_root_is_what_all_product_directories_share() {
     let old = "--out-dir /p/target/debug/deps -L dependency=/p/target/debug/deps";
     check(old, "/p", None, "/p/target/debug/deps");
     check(old, "/p", Some("/p/target/debug/build/a-1/out"), "/p/target/debug");
+    // A Cargo that another build's test runs leaves that one's directory in the environment.
+    check(old, "/p", Some("/q/target/debug/build/a-1/out"), "/p/target/debug/deps");
+    check(old, "/p", Some("/p/target/debug/deps/build/a-1/out"), "/p/target/debug/deps");
+    let nested = "--out-dir /p/target/debug/build/a-1/out/t/debug/deps";
+    let deps = "/p/target/debug/build/a-1/out/t/debug/deps";
+    check(nested, "/p", Some("/p/target/debug/build/a-1/out"), deps);
     // A dependent of a crate with C code gets that one's output directory, whatever is in it.
     let native =
         format!("{old} -L native=/p/target/debug/build/z-sys-1/out/lib -L native=/usr/lib");

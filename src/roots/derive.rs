@@ -107,6 +107,7 @@ fn build_root(
     });
     let externs = invocation.externs.iter().filter_map(|named| named.path.as_deref()?.parent());
     let incremental = invocation.incremental.iter().filter_map(|path| path.parent());
+    let out_dir = out_dir.filter(|out_dir| is_of_build(out_dir, &own));
     let all = searched.chain(externs).chain(incremental).chain(out_dir);
     let mut ancestor = own.as_os_str().as_bytes();
     for path in all {
@@ -129,6 +130,13 @@ fn script_output(path: &Path) -> Option<&Path> {
     let output = path.ancestors().find(|ancestor| ancestor.ends_with("out"))?;
     let mut parents = output.ancestors().skip(1).take(4);
     parents.any(|ancestor| ancestor.ends_with("build")).then_some(output)
+}
+
+/// Whether `OUT_DIR` is that of a unit whose products go to `own`. A Cargo that a test or a program
+/// of another build runs leaves the variable alone in units without a build script.
+fn is_of_build(out_dir: &Path, own: &Path) -> bool {
+    let mut profile = out_dir.ancestors().skip_while(|path| !path.ends_with("build")).skip(1);
+    !own.starts_with(out_dir) && profile.next().is_some_and(|profile| own.starts_with(profile))
 }
 
 /// Bytes of `one` that spell its longest ancestor that is also one of `other`; 0 for `/`.

@@ -63,6 +63,21 @@ fn a_target_directory_elsewhere_compiles_nothing() {
     check_absent(&space.path("some/where"), &space.path("a/target"));
 }
 
+/// A Cargo that is run by a test has that test's `OUT_DIR`, and passes it on to all compilers.
+#[test]
+fn the_out_dir_of_another_build_changes_nothing() {
+    let space = TestSpace::new();
+    space.sample("a");
+    space.copy_tree("a", "b");
+    space.build("a");
+    for outer in ["b/outer/target/debug/build/tested-1/out", "b/target/outer/build/tested-1/out"] {
+        space.remove("b/target");
+        let nested = space.cargo("b", ["build"]);
+        let nested = nested.variable("OUT_DIR", space.path(outer)).succeed();
+        nested.assert_compiled(&[], outer);
+    }
+}
+
 #[test]
 fn a_crate_that_bakes_its_path_is_rebuilt_where_it_is_and_right() {
     let space = TestSpace::new();
