@@ -197,9 +197,13 @@ fn client_config(shared: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Config 
 
 /// Deadlines for an attempt that moves so many bytes before its answer begins.
 fn timeouts(bytes: u64) -> TimeoutConfig {
-    let attempt = ANSWER_MAX + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
     let builder = TimeoutConfig::builder().connect_timeout(CONNECT_MAX);
-    builder.operation_attempt_timeout(attempt).build()
+    builder.operation_attempt_timeout(moving(bytes)).build()
+}
+
+/// How long moving so many bytes may take.
+fn moving(bytes: u64) -> Duration {
+    ANSWER_MAX + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
 }
 
 fn lasting(bytes: u64) -> Builder {
@@ -231,22 +235,23 @@ fn resolver() -> HickoryDnsResolver {
     }
 }
 
-/// The bytes of an object that is being downloaded, for a thread that may wait.
+/// The bytes of an object that is being downloaded, for a thread that may wait. It may take longer
+/// the more has arrived: what a server says of the length buys it no time.
 pub(super) struct Stream {
     reader: Pin<Box<dyn AsyncRead + Send>>,
     runtime: Handle,
-    deadline: Instant,
+    began: Instant,
+    arrived_bytes: u64,
     failure: Option<String>,
 }
 
 impl Stream {
     fn new(object: GetObjectOutput) -> Self {
-        let bytes = u64::try_from(object.content_length().unwrap_or(0)).unwrap_or(0);
-        let lasting = ANSWER_MAX + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
         Self {
             reader: Box::pin(object.body.into_async_read()),
             runtime: Handle::current(),
-            deadline: Instant::now() + lasting,
+            began: Instant::now(),
+            arrived_bytes: 0,
             failure: None,
         }
     }
@@ -259,11 +264,13 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let reading = async { timeout_at(self.deadline, self.reader.read(buffer)).await };
+        let deadline = self.began + moving(self.arrived_bytes);
+        let reading = async { timeout_at(deadline, self.reader.read(buffer)).await };
         let read = match self.runtime.block_on(reading) {
             Ok(read) => read,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the transfer is too slow")),
         };
+        let read = read.inspect(|count| self.arrived_bytes += *count as u64);
         read.inspect_err(|error| self.failure = Some(causes(error)))
     }
 }

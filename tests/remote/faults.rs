@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use kache::config::RemoteKind;
 use kache::remote::RemoteError;
@@ -13,6 +14,9 @@ use store_format::OutputRole;
 
 use crate::objects::Pair;
 use crate::server::{ACCESS_KEY, BUCKET, SECRET_KEY};
+
+/// From here on an answer trickles, until the other end closes the connection.
+const TRICKLE: &[u8] = b"\0trickle\0";
 
 /// Answers each connection with the next of some texts, the last one again and again, and closes it.
 struct Stub {
@@ -43,7 +47,16 @@ fn answer(mut connection: TcpStream, text: &[u8]) {
     while !request.ends_with(b"\r\n\r\n") && connection.read(&mut byte).is_ok_and(|n| n == 1) {
         request.push(byte[0]);
     }
-    connection.write_all(text).ok();
+    let slow = memchr::memmem::find(text, TRICKLE);
+    connection.write_all(&text[..slow.unwrap_or(text.len())]).ok();
+    if let Some(place) = slow {
+        connection.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        for byte in text[place + TRICKLE.len()..].chunks(1) {
+            if connection.read(&mut [0]).is_ok() || connection.write_all(byte).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 fn status(line: &str) -> Vec<u8> {
@@ -54,6 +67,14 @@ fn status(line: &str) -> Vec<u8> {
 fn part(object: &[u8], bytes: usize) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", object.len());
     [head.as_bytes(), &object[..bytes]].concat()
+}
+
+/// An object that is said to be so much longer, of which so many bytes arrive at once and the others
+/// one by one.
+fn promised(object: &[u8], bytes: usize, more: u64) -> Vec<u8> {
+    let promised = object.len() as u64 + more;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {promised}\r\n\r\n");
+    [head.as_bytes(), &object[..bytes], TRICKLE, &object[bytes..]].concat()
 }
 
 /// Two machines and an object, whose server has yet to be chosen.
@@ -126,4 +147,17 @@ fn an_answer_is_not_asked_for_again() {
     assert!(matches!(error, RemoteError::Damaged { .. }), "it arrived whole as it is: {error}");
     assert_eq!(stub.connections.load(Ordering::SeqCst), 1);
     assert_eq!(pair.blobs(), [""; 0]);
+}
+
+/// A transfer's time used to be measured by the length that the server claims.
+#[test]
+fn a_promise_of_a_very_long_object_holds_no_transfer_for_long() {
+    let (mut pair, object) = stored();
+    let petabyte = 1 << 50;
+    let trouble = promised(&object, 700_000, petabyte);
+    let stub = served_by(&mut pair, vec![trouble, part(&object, object.len())]);
+    let began = Instant::now();
+    assert!(pair.pull().unwrap().is_some(), "the second attempt");
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+    assert_eq!(stub.connections.load(Ordering::SeqCst), 2);
 }
