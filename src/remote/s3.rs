@@ -16,14 +16,16 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents, SharedHttpClient,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use aws_smithy_dns::HickoryDnsResolver;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Connector, tls};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -215,14 +217,20 @@ async fn part(path: &Path, start: u64, bytes: u64) -> Result<ByteStream, RemoteE
     part.build().await.map_err(|error| super::LocalError::Io(io::Error::other(error)).into())
 }
 
+/// Goes through the proxy that the environment names (`HTTPS_PROXY` and its kin), if any.
 fn http_client() -> SharedHttpClient {
-    let builder = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring));
-    if cfg!(target_os = "linux") {
-        builder.build_with_resolver(resolver())
-    } else {
-        builder.build_https()
-    }
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut builder = Connector::builder()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .proxy_config(ProxyConfig::from_env());
+        builder.set_connector_settings(settings.cloned());
+        builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        if cfg!(target_os = "linux") {
+            builder.build_with_resolver(resolver())
+        } else {
+            builder.build()
+        }
+    })
 }
 
 /// Name servers as the system has them; without any, the hosts file is looked at all the same.

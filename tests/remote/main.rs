@@ -1,5 +1,6 @@
 //! Results travel between two machines, and nothing that is not theirs gets into a store.
 
+mod access;
 mod faults;
 mod hostile;
 mod objects;
