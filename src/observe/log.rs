@@ -454,6 +454,26 @@ mod tests {
         assert_eq!(Observation::parse(&records, None).complete, Ok(()));
     }
 
+    /// `configure` and `make` start more processes than there are numbers: the report of a shell was
+    /// taken for that of a test program which had its number before and was removed.
+    #[test]
+    fn a_process_number_that_is_given_again_does_not_hide_a_report() {
+        let shell = std::fs::canonicalize("/bin/sh").expect("there is a shell");
+        let shell = shell.as_os_str().as_bytes();
+        let mut records = whole();
+        let again: [(u8, u64, &[u8]); 4] = [
+            (SPAWNED, 9, b"/bin/conftest-that-is-gone"),
+            (STARTED, 9, b"/bin/conftest-that-is-gone"),
+            (SPAWNED, 9, b"/bin/sh"),
+            (STARTED, 9, shell),
+        ];
+        records.bytes.extend(heap(&again).bytes);
+        assert_eq!(Observation::parse(&records, None).complete, Ok(()));
+        records.bytes.extend(heap(&[(SPAWNED, 9, b"/bin/conftest-that-is-gone")]).bytes);
+        let expected = Err(IncompleteReason::Unreported("/bin/conftest-that-is-gone".into()));
+        assert_eq!(Observation::parse(&records, None).complete, expected);
+    }
+
     #[test]
     fn the_first_process_must_be_what_was_to_run() {
         let expected = Err(IncompleteReason::Unreported("/bin/other".into()));

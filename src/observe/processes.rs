@@ -74,19 +74,24 @@ impl Processes {
 }
 
 /// Takes one report away for each announcement; returns the first announcement that has none.
+///
+/// An executable that is gone may be behind any report, so it gets one that no other needs: a process
+/// number is given again in a long run, to a program that has nothing to do with the one before.
 fn settle<'a>(
     announced: &'a [PathBuf],
     reports: &mut Vec<PathBuf>,
     images: &mut Images,
 ) -> Option<&'a Path> {
+    let mut gone = Vec::new();
     for executable in announced {
-        let report = match images.of(executable) {
-            Some(image) => reports.iter().position(|report| report == image),
-            // It is gone, or cannot be told.
-            None => reports.len().checked_sub(1),
+        let Some(image) = images.of(executable) else {
+            gone.push(executable);
+            continue;
         };
-        let Some(report) = report else { return Some(executable) };
-        reports.swap_remove(report);
+        match reports.iter().position(|report| report == image) {
+            Some(report) => reports.swap_remove(report),
+            None => return Some(executable),
+        };
     }
-    None
+    gone.into_iter().find(|_| reports.pop().is_none()).map(PathBuf::as_path)
 }
