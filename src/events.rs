@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use store_format::{Event, EventOutcome, EventView, Events};
@@ -65,7 +65,7 @@ fn append_bounded(cache_dir: &Path, event: &Event, bytes_max: u64) -> Result<(),
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// Whether an invocation was served by the cache.

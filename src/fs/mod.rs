@@ -163,7 +163,7 @@ pub fn lock(path: &Path) -> Result<Lock, FsError> {
 
 fn flock(path: &Path, operation: FlockOperation) -> Result<Lock, FsError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o644);
+    let mode = Mode::from_raw_mode(0o666);
     let file = retry(|| rustix::fs::open(path, flags, mode)).context("open", path)?;
     retry(|| rustix::fs::flock(&file, operation)).context("lock", path)?;
     Ok(Lock { file })

@@ -137,12 +137,11 @@ pub(super) fn set_mtime_errno(path: &Path, mtime_ns: i64) -> Result<(), Errno> {
     retry(|| rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()))
 }
 
-/// Sets the modification time to now, by the clock that the kernel stamps new files with.
+/// Sets both times to now, by the clock that the kernel stamps new files with. Whoever may write to a
+/// file may do that; any other time is for its owner to set.
 pub fn touch(path: &Path) -> Result<(), FsError> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-    };
+    let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now(), last_modification: now() };
     retry(|| rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())).context("touch", path)
 }
 

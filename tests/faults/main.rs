@@ -22,3 +22,4 @@ mod kills;
 mod random;
 mod scene;
 mod strace;
+mod users;

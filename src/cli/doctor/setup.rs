@@ -8,9 +8,10 @@ use crate::cli::summary::{Summary, by_count};
 use crate::cli::{human, times};
 use crate::config::{Config, Loaded};
 use crate::fs::{self, Placed};
-use crate::index::Index;
+use crate::index::{Index, IndexError};
 use crate::observe::Observer;
 use crate::{env, events};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +19,10 @@ use std::process::Command;
 const FREE_BYTES_MIN: u64 = 1_000_000_000;
 /// How far back the event log is looked at.
 const RECENT_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// The remedy for a store that may not be written.
+const OF_ANOTHER_USER: &str = "set `local_store` to a directory of yours; or have its owner share it with a group that you are \
+     both in: `chmod -R g+rwX`, `chmod g+s` for the directories, and a umask of 002";
 
 pub(super) fn configuration(loaded: &Loaded) -> Vec<Line> {
     let mut lines: Vec<Line> = loaded
@@ -103,9 +108,7 @@ pub(super) fn store(config: &Config, fix: bool) -> Vec<Line> {
     }
     let mut lines = Vec::new();
     match Index::open(directory) {
-        Err(error) => {
-            lines.push(Line::Finding(error.to_string(), "`kache purge` begins anew".to_owned()));
-        }
+        Err(error) => lines.push(unusable(&error)),
         Ok(index) if index.recovered() => lines.push(Line::Fixed(
             "the index was damaged; it is set aside and a new one begun".to_owned(),
         )),
@@ -132,6 +135,17 @@ pub(super) fn store(config: &Config, fix: bool) -> Vec<Line> {
         Err(error) => lines.push(Line::Finding(error.to_string(), "check the disk".to_owned())),
     }
     lines
+}
+
+fn unusable(error: &IndexError) -> Line {
+    let (text, denied) = match error {
+        IndexError::Io { source, .. } => {
+            (format!("{error}: {source}"), source.kind() == ErrorKind::PermissionDenied)
+        }
+        _ => (error.to_string(), false),
+    };
+    let remedy = if denied { OF_ANOTHER_USER } else { "`kache purge` begins anew" };
+    Line::Finding(text, remedy.to_owned())
 }
 
 /// Indexes that were damaged once and are kept to be looked at.
