@@ -46,6 +46,7 @@ pub(super) enum Command {
     /// Take that back.
     Uninstall,
     /// Show the end of the daemon's log.
+    #[command(after_help = "Example: kache daemon log -n 200")]
     Log {
         /// How many lines.
         #[arg(short = 'n', long, default_value_t = 50)]

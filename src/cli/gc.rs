@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = configuration(console)?.config;
-    if !inventory::exists(&config.cache_dir) {
+    if !inventory::exists(&config.cache_dir)? {
         console.note(&format!("there is no store in {}", config.cache_dir.display()));
         return Ok(ExitCode::SUCCESS);
     }

@@ -41,7 +41,7 @@ struct Part {
 impl Inventory {
     /// Reads the index of a cache directory. A store that does not exist is empty, and is not made.
     pub(super) fn read(cache_dir: &Path) -> Result<Self> {
-        if !exists(cache_dir) {
+        if !exists(cache_dir)? {
             return Ok(Self::default());
         }
         let index = Index::open(cache_dir).context("open the index")?;
@@ -111,8 +111,9 @@ pub(super) fn suggest(name: &str, inventory: &Inventory, console: &Console) {
 }
 
 /// Whether a cache directory has an index.
-pub(super) fn exists(cache_dir: &Path) -> bool {
-    cache_dir.join("index").exists()
+pub(super) fn exists(cache_dir: &Path) -> Result<bool> {
+    let index = cache_dir.join("index");
+    index.try_exists().with_context(|| format!("look for {}", index.display()))
 }
 
 /// Digests are uniformly distributed as they are: their first bytes are the hash.

@@ -201,16 +201,33 @@ fn failed(error: &anyhow::Error, console: &Console) -> ExitCode {
         // Whoever read the output has seen enough.
         return ExitCode::SUCCESS;
     }
-    console.error(&format!("{error:#}"));
-    match error.downcast_ref::<UsageError>() {
-        Some(usage) => {
-            if let Some(hint) = &usage.hint {
-                console.hint(hint);
-            }
-            ExitCode::from(EXIT_USAGE)
-        }
-        None => ExitCode::from(EXIT_FINDINGS),
+    console.error(&with_causes(error));
+    let usage = error.downcast_ref::<UsageError>();
+    if let Some(hint) = usage.and_then(|usage| usage.hint.as_ref()) {
+        console.hint(hint);
+    } else if is_denied(error) {
+        console.hint("`kache doctor` says what the store and the setup lack");
     }
+    ExitCode::from(if usage.is_some() { EXIT_USAGE } else { EXIT_FINDINGS })
+}
+
+/// An error and what caused it, each said once.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text.extend([": ", &cause]);
+        }
+    }
+    text
+}
+
+fn is_denied(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        io.or_else(|| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind()))
+    };
+    error.chain().any(|cause| kind(cause) == Some(std::io::ErrorKind::PermissionDenied))
 }
 
 /// The configuration, or an error that names everything wrong in it. Warnings are printed.

@@ -34,7 +34,7 @@ struct Purged {
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     let cache_dir = &loaded.config.cache_dir;
-    if !inventory::exists(cache_dir) {
+    if !inventory::exists(cache_dir)? {
         console.note(&format!("there is no store in {}", cache_dir.display()));
         return Ok(ExitCode::SUCCESS);
     }

@@ -214,3 +214,14 @@ exit status 0
 "#]]
     );
 }
+
+#[test]
+fn a_store_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
+    let space = Space::new();
+    std::os::unix::fs::symlink("store", space.path("store")).unwrap();
+    for arguments in [&["gc"][..], &["purge"], &["stats"], &["list"], &["why-miss", "serde"]] {
+        let shown = space.run(arguments);
+        assert!(shown.starts_with("error: ") && shown.ends_with("exit status 1\n"), "{shown}");
+        assert_eq!(shown.matches("Too many levels").count(), 1, "{shown}");
+    }
+}

@@ -35,7 +35,7 @@ pub(super) fn check(
     repair: bool,
     progress: &Progress,
 ) -> Result<Vec<Line>> {
-    if !inventory::exists(cache_dir) {
+    if !inventory::exists(cache_dir)? {
         return Ok(vec![Line::Fine("there is no store to verify".to_owned())]);
     }
     let index = Index::open(cache_dir).context("open the index")?;

@@ -165,7 +165,9 @@ fn set_aside(directory: &Path, fix: bool) -> Vec<Line> {
 /// How files get from the store into the current directory.
 pub(super) fn sharing(config: &Config) -> Vec<Line> {
     let Ok(here) = std::env::current_dir() else { return Vec::new() };
-    if !inventory::exists(&config.cache_dir) || !here.join("Cargo.toml").exists() {
+    if !matches!(inventory::exists(&config.cache_dir), Ok(true))
+        || !here.join("Cargo.toml").exists()
+    {
         return Vec::new();
     }
     let from = fs::temporary_name(&config.cache_dir.join("trial"));
