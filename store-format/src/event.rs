@@ -318,6 +318,9 @@ impl<'a> EventView<'a> {
 
 fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, FormatError> {
     let bytes = reader.bytes(EVENT_TEXT_BYTES_MAX)?;
+    if bytes.is_empty() {
+        return Ok("");
+    }
     std::str::from_utf8(bytes).map_err(|_| FormatError::Name)
 }
 
