@@ -31,6 +31,21 @@ pub(super) struct Inventory {
     pub(super) blobs: u64,
 }
 
+/// Every result, without a look at the blobs.
+pub(super) fn items(cache_dir: &Path) -> Result<Vec<Item>> {
+    let [first, second] = Part::both(cache_dir, Shown::Items)?;
+    let mut items = first.items;
+    items.extend(second.items);
+    Ok(items)
+}
+
+/// What of the index is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Items,
+    ItemsAndBlobs,
+}
+
 /// The results of a part of the index, and their blobs by prefix and size.
 #[derive(Debug, Default)]
 struct Part {
@@ -41,16 +56,7 @@ struct Part {
 impl Inventory {
     /// Reads the index of a cache directory. A store that does not exist is empty, and is not made.
     pub(super) fn read(cache_dir: &Path) -> Result<Self> {
-        if !exists(cache_dir)? {
-            return Ok(Self::default());
-        }
-        let index = Index::open(cache_dir).context("open the index")?;
-        let [first, second] = index.halves();
-        let parts = std::thread::scope(|scope| {
-            let second = scope.spawn(move || Part::read(second));
-            let first = Part::read(first);
-            [first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
-        });
+        let parts = Part::both(cache_dir, Shown::ItemsAndBlobs)?;
         let mut inventory = Self::default();
         // Prefixes of 64 bits stand for the digests: this is a sum for people to read.
         let mut seen: HashSet<u64, BuildHasherDefault<PrefixHasher>> = HashSet::default();
@@ -69,7 +75,21 @@ impl Inventory {
 }
 
 impl Part {
-    fn read(entries: Entries) -> Self {
+    /// Both halves of the index, read at the same time.
+    fn both(cache_dir: &Path, shown: Shown) -> Result<[Self; 2]> {
+        if !exists(cache_dir)? {
+            return Ok(Default::default());
+        }
+        let index = Index::open(cache_dir).context("open the index")?;
+        let [first, second] = index.halves();
+        Ok(std::thread::scope(|scope| {
+            let second = scope.spawn(move || Self::read(second, shown));
+            let first = Self::read(first, shown);
+            [first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
+        }))
+    }
+
+    fn read(entries: Entries, shown: Shown) -> Self {
         let mut part = Self::default();
         for Entry { kind, payload, .. } in entries {
             if kind != Kind::Result {
@@ -80,7 +100,8 @@ impl Part {
             let result = ResultView::decode(&payload, |output| {
                 outputs += 1;
                 size_bytes += output.size_bytes;
-                if output.node == NodeKind::File && output.inline.is_none() {
+                let has_blob = output.node == NodeKind::File && output.inline.is_none();
+                if has_blob && shown == Shown::ItemsAndBlobs {
                     part.blobs.push((output.blob.prefix(), output.size_bytes));
                 }
             });
@@ -103,8 +124,8 @@ impl Part {
 }
 
 /// Names the crate of the store that was probably meant.
-pub(super) fn suggest(name: &str, inventory: &Inventory, console: &Console) {
-    let known = inventory.items.iter().map(|item| item.crate_name.as_str());
+pub(super) fn suggest(name: &str, items: &[Item], console: &Console) {
+    let known = items.iter().map(|item| item.crate_name.as_str());
     if let Some(known) = nearest(name, known) {
         console.hint(&format!("did you mean `{known}`?"));
     }
@@ -121,22 +142,16 @@ pub(super) fn exists(cache_dir: &Path) -> Result<bool> {
 pub(super) struct PrefixHasher(u64);
 
 impl Hasher for PrefixHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 ^= u64::from_le_bytes(*first);
-        }
-    }
+    fn write(&mut self, _bytes: &[u8]) {}
 
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
     }
-
-    fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
         self.0
     }
 }
 
-/// A map by key of an action.
-pub(super) type ByAction<T> = HashMap<ActionKey, T, BuildHasherDefault<PrefixHasher>>;
+/// A map by prefix of a digest: for numbers that people read, 64 bits stand for it.
+pub(super) type ByPrefix<T> = HashMap<u64, T, BuildHasherDefault<PrefixHasher>>;

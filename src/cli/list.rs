@@ -1,6 +1,6 @@
 //! `kache list`: what the store holds, by crate, or the results of one crate.
 
-use super::inventory::{ByAction, Inventory, Item};
+use super::inventory::{ByPrefix, Item};
 use super::output::{Console, Style, Table};
 use super::{EXIT_FINDINGS, configuration, human, inventory, times};
 use crate::events::{self, is_hit};
@@ -49,14 +49,14 @@ struct Line {
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
-    let (inventory, hits) = read(&loaded.config.cache_dir)?;
+    let (items, hits) = read(&loaded.config.cache_dir)?;
     let mut lines = match &options.crate_name {
-        None => by_crate(&inventory.items, &hits),
-        Some(name) => results_of(name, &inventory.items, &hits),
+        None => by_crate(&items, &hits),
+        Some(name) => results_of(name, &items, &hits),
     };
     if let (Some(name), true) = (&options.crate_name, lines.is_empty()) {
         console.error(&format!("the store has no result of `{name}`"));
-        inventory::suggest(name, &inventory, console);
+        inventory::suggest(name, &items, console);
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     lines.sort_by(|a, b| a.name.cmp(&b.name));
@@ -79,24 +79,24 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
 }
 
 /// The results, and how often each was used, as far as the event log goes back.
-fn read(cache_dir: &Path) -> Result<(Inventory, ByAction<u64>)> {
+fn read(cache_dir: &Path) -> Result<(Vec<Item>, ByPrefix<u64>)> {
     std::thread::scope(|scope| {
         let hits = scope.spawn(|| {
-            let mut hits = ByAction::default();
+            let mut hits = ByPrefix::default();
             events::visit(cache_dir, 0, |event| {
                 if let (Some(action), true) = (event.action, is_hit(event.outcome)) {
-                    *hits.entry(action).or_insert(0) += 1;
+                    *hits.entry(action.0.prefix()).or_insert(0) += 1;
                 }
             })
             .map(|()| hits)
         });
-        let inventory = Inventory::read(cache_dir)?;
+        let items = inventory::items(cache_dir)?;
         let hits = hits.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((inventory, hits.context("read the event log")?))
+        Ok((items, hits.context("read the event log")?))
     })
 }
 
-fn by_crate(items: &[Item], hits: &ByAction<u64>) -> Vec<Line> {
+fn by_crate(items: &[Item], hits: &ByPrefix<u64>) -> Vec<Line> {
     let mut lines: HashMap<&str, Line> = HashMap::new();
     for item in items {
         let line = lines
@@ -104,14 +104,14 @@ fn by_crate(items: &[Item], hits: &ByAction<u64>) -> Vec<Line> {
             .or_insert_with(|| Line { name: item.crate_name.clone(), ..Line::default() });
         line.results += 1;
         line.size_bytes += item.size_bytes;
-        line.hits += hits.get(&item.action).copied().unwrap_or(0);
+        line.hits += hits.get(&item.action.0.prefix()).copied().unwrap_or(0);
         line.cost_us += item.cost_us;
         line.created_s = line.created_s.max(item.created_s);
     }
     lines.into_values().collect()
 }
 
-fn results_of(name: &str, items: &[Item], hits: &ByAction<u64>) -> Vec<Line> {
+fn results_of(name: &str, items: &[Item], hits: &ByPrefix<u64>) -> Vec<Line> {
     // Crates are named with underscores, packages often with hyphens.
     let name = name.replace('-', "_");
     let wanted = items.iter().filter(|item| item.crate_name == name);
@@ -120,7 +120,7 @@ fn results_of(name: &str, items: &[Item], hits: &ByAction<u64>) -> Vec<Line> {
             name: item.action.0.to_string(),
             results: item.outputs,
             size_bytes: item.size_bytes,
-            hits: hits.get(&item.action).copied().unwrap_or(0),
+            hits: hits.get(&item.action.0.prefix()).copied().unwrap_or(0),
             cost_us: item.cost_us,
             created_s: item.created_s,
         })
