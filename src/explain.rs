@@ -115,6 +115,7 @@ fn label(input: &Input) -> Vec<u8> {
         InputKind::DependencyLibrary => "dependency (library)",
         InputKind::RootLocation => "location of",
         InputKind::LinkTarget => "link target of",
+        InputKind::Machine => "this machine's",
     };
     let mut label = kind.as_bytes().to_vec();
     let root = input.name.root.map(root_name);

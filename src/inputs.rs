@@ -15,7 +15,7 @@ use store_format::{Digest, Input, InputKind, Root};
 use crate::fs::{self, FileKind, FsError, Stat};
 use crate::listing;
 use crate::memo::{FileIdentity, Memo};
-use crate::observe::rules;
+use crate::observe::{Fact, rules};
 use crate::roots::Roots;
 
 /// Shared blobs date from between 1987 and 2004, and from these fractions of a second, which no
@@ -103,6 +103,7 @@ impl<'a> Inputs<'a> {
             InputKind::DependencyMetadata => self.dependency(&self.path(input)?, &METADATA_FIRST),
             InputKind::DependencyLibrary => self.dependency(&self.path(input)?, &LIBRARY_FIRST),
             InputKind::RootLocation => self.root_location(input.name.root?),
+            InputKind::Machine => machine(&input.name.path),
         }
     }
 
@@ -263,6 +264,14 @@ fn link_target(path: &Path) -> Option<Digest> {
         Err(error) if error.is_absent() => Some(absent()),
         Err(_) => presence(path),
     }
+}
+
+fn machine(fact: &[u8]) -> Option<Digest> {
+    let told = Fact::from_name(fact)?.told()?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"machine\0");
+    hasher.update(&told);
+    Some(finish(&hasher))
 }
 
 /// The value of whatever is not there.

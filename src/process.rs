@@ -64,21 +64,3 @@ fn raise(signal: i32) {
         }
     }
 }
-
-/// What decides which code suits the host's processor: its model and its features. `None` where the
-/// system does not tell.
-pub fn host_cpu() -> Option<Vec<u8>> {
-    let text = crate::fs::read(std::path::Path::new("/proc/cpuinfo")).ok()?;
-    let first = text.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
-    let mut told = Vec::new();
-    for line in first {
-        if [&b"model"[..], b"flags", b"cpu family", b"Features", b"CPU "]
-            .iter()
-            .any(|name| line.starts_with(name))
-        {
-            told.extend_from_slice(line);
-            told.push(b'\n');
-        }
-    }
-    (!told.is_empty()).then_some(told)
-}

@@ -240,7 +240,10 @@ fn refuse_changed(
                 let program = find_program(name, values.working_directory);
                 program.is_some_and(|path| changed_since(&path, started_ns))
             }
-            InputKind::Variable | InputKind::AllVariables | InputKind::RootLocation => false,
+            InputKind::Variable
+            | InputKind::AllVariables
+            | InputKind::RootLocation
+            | InputKind::Machine => false,
         };
         if changed {
             let name = String::from_utf8_lossy(&input.name.path).into_owned();

@@ -24,9 +24,9 @@ use crate::invocation::{CrateType, Invocation, Parsed, parse};
 use crate::key::{Component, UnitComponents};
 use crate::launcher::Launcher;
 use crate::memo::Memo;
-use crate::observe::{self, Observer};
+use crate::observe::{self, Fact, Observer};
 use crate::outcome::Reason;
-use crate::process::{end_like, host_cpu};
+use crate::process::end_like;
 use crate::publish;
 use crate::roots::Roots;
 use crate::seen;
@@ -140,7 +140,7 @@ fn identified(
     if let Some(reason) = excluded(config, &invocation, account.crate_name()) {
         return Err(Reason::NotCached(reason));
     }
-    if invocation.depends_on_host_cpu() && host_cpu().is_none() {
+    if invocation.depends_on_host_cpu() && Fact::Processor.told().is_none() {
         return Err(refuse(&"made for the host's processor, which cannot be told"));
     }
     let store = Store::open(&config.cache_dir).map_err(|error| refuse(&error))?;
@@ -211,7 +211,7 @@ fn components(
     }
     if invocation.depends_on_host_cpu() {
         // Where it cannot be told, the call has been passed through.
-        components.add(Component::HostCpu, host_cpu().unwrap_or_default());
+        components.add(Component::HostCpu, Fact::Processor.told().unwrap_or_default());
     }
     components
 }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::machine::Fact;
+
 /// One thing that an observed process did. Paths are absolute. Each is told once, at the place
 /// where it happened first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +46,8 @@ pub enum Access {
     OpenedLibrary(PathBuf),
     /// A connection or a message to another machine, or to this one through its network.
     Network(String),
+    /// A fact about the machine was asked for, of the kernel or by an argument.
+    Machine(Fact),
     /// A connection to a local socket; abstract ones begin with NUL.
     LocalSocket(PathBuf),
 }
@@ -67,7 +71,10 @@ impl Access {
             | Self::OpenedLibrary(path)
             | Self::LocalSocket(path)
             | Self::Searched { path: Some(path), .. } => Some(path),
-            Self::Searched { path: None, .. } | Self::Variable { .. } | Self::Network(_) => None,
+            Self::Searched { path: None, .. }
+            | Self::Variable { .. }
+            | Self::Machine(_)
+            | Self::Network(_) => None,
         }
     }
 
@@ -123,6 +130,7 @@ impl fmt::Display for Access {
             Self::Loaded { library, by: None } => write!(f, "loaded {}", library.display()),
             Self::OpenedLibrary(path) => write!(f, "library {}", path.display()),
             Self::Network(address) => write!(f, "network {address}"),
+            Self::Machine(fact) => write!(f, "machine's {}", fact.name()),
             Self::LocalSocket(path) => write!(f, "socket {}", path.display()),
         }
     }

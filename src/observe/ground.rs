@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use store_format::InputKind;
 
 use super::Observation;
+use super::machine::{self, Place};
 use crate::invocation::{Invocation, SearchKind};
 use crate::roots::Roots;
 
@@ -131,10 +132,15 @@ impl<'a> Ground<'a> {
         let place = flat(path);
         let parent = place.parent();
         let is_out_dir = |directory: &Path| self.out_dir.as_deref() == Some(directory);
-        parent.is_some_and(|parent| {
-            is_out_dir(parent) || self.temporary.iter().any(|directory| parent == directory)
-        }) || self.temporary.iter().any(|directory| *directory == *place)
+        parent.is_some_and(is_out_dir)
+            || self.temporary.iter().any(|directory| *directory == *place)
             || self.dependency(&place).is_some()
+    }
+
+    /// Whether a path is directly in a directory for temporary files.
+    pub(super) fn is_temporary(&self, path: &Path) -> bool {
+        let place = flat(path);
+        place.parent().is_some_and(|parent| self.temporary.iter().any(|above| parent == above))
     }
 
     /// Whether the compiler looks for crates and libraries by name in this directory.
@@ -189,8 +195,7 @@ impl<'a> Ground<'a> {
 
 /// Whether a place tells about this machine, or decides how text looks.
 fn is_state_of_the_machine(path: &Path) -> bool {
-    const TREES: [&str; 6] =
-        ["/proc", "/dev", "/sys", "/usr/lib/locale", "/usr/share/locale", "/run/nscd"];
+    const TREES: [&str; 3] = ["/usr/lib/locale", "/usr/share/locale", "/run/nscd"];
     const FILES: [&str; 9] = [
         "/etc/ld.so.cache",
         "/etc/ld.so.preload",
@@ -202,7 +207,8 @@ fn is_state_of_the_machine(path: &Path) -> bool {
         "/etc/selinux/config",
         "/usr/share/locale/locale.alias",
     ];
-    TREES.iter().any(|tree| path.starts_with(tree))
+    matches!(machine::place(path), Place::State | Place::Fact(_))
+        || TREES.iter().any(|tree| path.starts_with(tree))
         || FILES.iter().any(|file| path == Path::new(file))
 }
 

@@ -82,5 +82,7 @@ pub(crate) const EXECUTE_FAILED: u8 = 16;
 pub(crate) const SPAWNED: u8 = 17;
 /// A symbolic link was made: its path, NUL, its target as given.
 pub(crate) const LINKED: u8 = 19;
+/// A fact about the machine was asked for; the text names it.
+pub(crate) const MACHINE: u8 = 20;
 /// Something happened that cannot be followed; the text says what.
 pub(crate) const BLIND: u8 = 18;

@@ -16,10 +16,11 @@ use super::access::Access;
 use super::ground::flat;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
-    LINKED, LISTED, LOADED, LOCAL_SOCKET, MAGIC, MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ,
-    RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX, VARIABLE_READ, WORD_FIRST_PID,
-    WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
+    LINKED, LISTED, LOADED, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK, OPENED_LIBRARY,
+    PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX, VARIABLE_READ,
+    WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
+use super::machine::Fact;
 use super::processes::Processes;
 use super::programs::{Images, SearchPath};
 use super::{elf, path_of};
@@ -227,6 +228,10 @@ impl Reader {
             FOUND => self.probed(path(), true),
             LINK_READ => Access::LinkRead(path()),
             NETWORK => Access::Network(address(text)),
+            MACHINE => match Fact::from_name(text) {
+                Some(fact) => Access::Machine(fact),
+                None => return false,
+            },
             LOCAL_SOCKET => Access::LocalSocket(path_of(text)),
             VARIABLE_READ => match pair(text) {
                 Some((name, by)) => Access::Variable { name: OsStr::from_bytes(name).into(), by },

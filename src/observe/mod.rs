@@ -17,6 +17,7 @@ mod ground;
 #[expect(dead_code, reason = "the writer uses all of it")]
 mod layout;
 mod log;
+mod machine;
 mod processes;
 mod programs;
 pub mod rules;
@@ -35,6 +36,7 @@ use std::{fmt, io};
 use crate::fs::{self, FsError};
 pub use access::Access;
 pub use log::{IncompleteReason, Observation};
+pub use machine::Fact;
 pub use variables::plain_name;
 
 /// The preloaded library; empty where there is none for the target.

@@ -6,9 +6,9 @@
 //! | what an observed process has made before, and all below it | it follows from the other inputs |
 //! | the call's own outputs, and probes directly in the output directory | what is there from an earlier compilation is replaced |
 //! | the incremental directory | such results have a key of their own, and Cargo owns the content |
-//! | probes directly in a directory for temporary files | names made up at random |
+//! | what is not in a directory for temporary files until it is made | names made up at random |
 //! | names in `-L` directories and the sysroot | the compiler looks for crates by name; those that it reads are inputs |
-//! | `/proc`, `/dev`, `/sys` | the state of this machine and of the process itself |
+//! | state in `/proc`, `/dev` and `/sys`, see [`machine`] | it changes all the time, or is the process's own |
 //! | loader, locale and name service files | they decide how text looks and where the C library is |
 //! | kache's own library and tables | they are there because of kache |
 //! | a program by its path, where `PATH` led to it | it is an input by its name |
@@ -30,6 +30,7 @@ use store_format::{Input, InputKind, RootedPath};
 
 pub use super::ground::{Context, ScriptContext};
 use super::ground::{Ground, flat};
+use super::machine::{self, Fact, Place};
 pub use super::variables::is_noise_variable;
 use super::{Access, Observation, variables};
 use crate::roots::Roots;
@@ -54,6 +55,8 @@ pub enum Uncacheable {
     Network(String),
     #[error("it talked to another process through {}", .0.display())]
     LocalSocket(PathBuf),
+    #[error("it read {}, whose changes cannot be noticed", .0.display())]
+    Opaque(PathBuf),
 }
 
 /// The inputs of a compilation. The observation must be complete.
@@ -155,6 +158,7 @@ struct Sorter<'a> {
     found_by_name: HashSet<&'a Path>,
     variables: BTreeSet<&'a [u8]>,
     all_variables: bool,
+    facts: BTreeSet<Fact>,
 }
 
 impl<'a> Sorter<'a> {
@@ -179,6 +183,7 @@ impl<'a> Sorter<'a> {
             found_by_name: HashSet::new(),
             variables: BTreeSet::new(),
             all_variables: false,
+            facts: BTreeSet::new(),
         }
     }
 
@@ -187,8 +192,11 @@ impl<'a> Sorter<'a> {
             Access::Wrote(path) | Access::Removed(path) | Access::Linked { link: path, .. } => {
                 self.made.insert(flat(path));
             }
-            Access::Read(path) => self.read(path),
+            Access::Read(path) => self.read_anywhere(path)?,
             Access::Listed(path) => {
+                if machine::place(&flat(path)) == Place::Opaque {
+                    return Err(Uncacheable::Opaque(path.clone()));
+                }
                 if !self.is_known(path) && !self.ground.is_searched(path) {
                     self.listings.insert(path);
                 }
@@ -228,12 +236,23 @@ impl<'a> Sorter<'a> {
             // the program that asks for it belongs to.
             Access::OpenedLibrary(path) if path.is_absolute() => self.read(path),
             Access::OpenedLibrary(_) => {}
+            Access::Machine(fact) => drop(self.facts.insert(*fact)),
             Access::Network(address) => return Err(Uncacheable::Network(address.clone())),
             Access::LocalSocket(path) => {
                 if !is_harmless_socket(path) {
                     return Err(Uncacheable::LocalSocket(path.clone()));
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn read_anywhere(&mut self, path: &'a Path) -> Result<(), Uncacheable> {
+        match machine::place(&flat(path)) {
+            Place::Fact(fact) => drop(self.facts.insert(fact)),
+            Place::State => {}
+            Place::Opaque => return Err(Uncacheable::Opaque(path.to_owned())),
+            Place::Ordinary => self.read(path),
         }
         Ok(())
     }
@@ -318,12 +337,16 @@ impl<'a> Sorter<'a> {
         inputs.extend(self.listings.iter().map(|path| rooted(InputKind::Listing, path)));
         inputs.extend(self.links.iter().map(|path| rooted(InputKind::LinkTarget, path)));
         let present = self.present.iter().filter(|path| !implied(path));
-        let absent = self.absent.iter().filter(|path| !absent_above(path));
+        let made_up =
+            |path: &&Path| self.ground.is_temporary(path) && self.made.contains(&flat(path));
+        let absent = self.absent.iter().filter(|path| !absent_above(path) && !made_up(path));
         inputs.extend(present.chain(absent).map(|path| rooted(InputKind::Presence, path)));
         let kind = self.ground.dependency_kind;
         inputs.extend(self.dependencies.iter().map(|path| rooted(kind, path)));
         inputs.extend(self.programs.iter().map(|name| bare(InputKind::Program, name)));
         inputs.extend(self.variables.iter().map(|name| bare(InputKind::Variable, name)));
+        let facts = self.facts.iter();
+        inputs.extend(facts.map(|fact| bare(InputKind::Machine, fact.name().as_bytes())));
         if self.all_variables {
             inputs.insert(bare(InputKind::AllVariables, b""));
         }

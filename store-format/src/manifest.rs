@@ -31,7 +31,7 @@ const _: () = assert!(Root::ALL.len() <= ROOT_MASK as usize);
 
 impl InputKind {
     /// Every kind, in the order of its number, from 1.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::File,
         Self::Listing,
         Self::Presence,
@@ -42,6 +42,7 @@ impl InputKind {
         Self::DependencyLibrary,
         Self::RootLocation,
         Self::LinkTarget,
+        Self::Machine,
     ];
 
     pub fn from_number(number: u8) -> Option<Self> {

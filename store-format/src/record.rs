@@ -56,10 +56,12 @@ pub enum InputKind {
     RootLocation = 9,
     /// The target of a symbolic link, or its absence.
     LinkTarget = 10,
+    /// A fact about the machine: `kernel` or `processor`.
+    Machine = 11,
 }
 
-/// One input by name. For [`InputKind::Variable`] and [`InputKind::Program`] the name has no root,
-/// and is the variable's name or the program's.
+/// One input by name. For [`InputKind::Variable`], [`InputKind::Program`] and
+/// [`InputKind::Machine`] the name has no root, and is the variable's name, the program's or the fact's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Input {
     pub kind: InputKind,

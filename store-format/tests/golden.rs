@@ -63,6 +63,7 @@ fn manifest() -> Manifest {
         input(InputKind::DependencyLibrary, Some(Root::Build), "deps/libb-fedcba9876543210"),
         input(InputKind::RootLocation, Some(Root::Sysroot), ""),
         input(InputKind::LinkTarget, Some(Root::Workspace), "current"),
+        input(InputKind::Machine, None, "kernel"),
     ];
     inputs.sort();
     Manifest { inputs }

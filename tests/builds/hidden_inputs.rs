@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -65,7 +66,10 @@ pub(crate) fn check_ignored(space: &mut TestSpace, change: impl Fn(&mut TestSpac
 /// A program `p` that prints what the macro `peek!()` expands to. The macro is the body of a
 /// function that returns a `String`, with `here` as the directory of the package being compiled.
 fn with_macro(body: &str) -> TestSpace {
-    let space = TestSpace::new();
+    with_macro_in(TestSpace::new(), body)
+}
+
+fn with_macro_in(space: TestSpace, body: &str) -> TestSpace {
     space.package(
         "p",
         "[dependencies]\npeek = { path = \"../peek\" }\n",
@@ -183,6 +187,67 @@ fn a_file_outside_the_workspace_that_a_macro_reads() {
     check_noticed(&mut space, &["p(bin)"], |space, value| {
         space.write("data.txt", value.text());
     });
+}
+
+/// Names there are made up at random by most programs, but not by all.
+#[test]
+fn a_file_among_temporary_ones_that_a_macro_probed_for_and_that_later_appears() {
+    let flag = std::path::PathBuf::from(format!("/tmp/kache-flag-{}", std::process::id()));
+    let mut space = with_macro(&format!(
+        "if std::path::Path::new({flag:?}).exists() {{ \"two\".into() }} else {{ \"one\".into() }}"
+    ));
+    check_noticed(&mut space, &["p(bin)"], |_, value| match value {
+        Value::One => drop(std::fs::remove_file(&flag)),
+        Value::Two => std::fs::write(&flag, "").expect("a flag can be set"),
+    });
+}
+
+/// `/dev` is the machine's, but there people keep what is to be in memory.
+#[test]
+fn a_file_in_shared_memory_that_a_macro_reads() {
+    let space = TestSpace::below(Path::new("/dev/shm"));
+    let body = "std::fs::read_to_string(here.join(\"data.txt\")).unwrap()";
+    check_noticed(&mut with_macro_in(space, body), &["p(bin)"], |space, value| {
+        space.write("p/data.txt", value.text());
+    });
+}
+
+/// Such a path means another file for each process that uses it.
+#[test]
+fn a_file_that_a_macro_reaches_through_proc_is_never_cached() {
+    let space = with_macro(
+        "let inside = here.strip_prefix(\"/\").unwrap();\n\
+         std::fs::read_to_string(std::path::Path::new(\"/proc/self/root\").join(inside).join(\"data.txt\")).unwrap()",
+    );
+    for value in [Value::One, Value::Two, Value::Two] {
+        space.write("p/data.txt", value.text());
+        space.remove("p/target");
+        space.build("p");
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value.text());
+    }
+}
+
+/// A kernel that says it is another one: `setarch` has it tell the version that old programs expect.
+#[test]
+fn the_kernel_that_a_macro_asks_for() {
+    let space = with_macro(
+        "let run = std::process::Command::new(\"uname\").arg(\"-r\").output().unwrap();\n\
+         if run.stdout.starts_with(b\"2.6.\") { \"two\".into() } else { \"one\".into() }",
+    );
+    let check = |launcher: &[&str], expected: Option<&[&str]>, value: &str| {
+        space.remove("p/target");
+        let build = space.cargo("p", ["build"]).launched_by(launcher).succeed();
+        if let Some(expected) = expected {
+            build.assert_compiled(expected, value);
+        }
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value);
+    };
+    let other = ["setarch", "--uname-2.6"];
+    check(&[], None, "one");
+    check(&[], Some(&[]), "one");
+    check(&other, Some(&["p(bin)"]), "two");
+    check(&other, Some(&[]), "two");
+    check(&[], Some(&[]), "one");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::never_in_the_way::WITHOUT_PRIVILEGE;
-use crate::scripts::{AGAIN, with_script};
+use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::disk::snapshot;
 use crate::support::toolchain::kache;
 use crate::support::{Cargo, TestSpace, open_for_reader, succeed};
@@ -66,6 +66,16 @@ fn everything_that_a_script_leaves_comes_back() {
         assert_eq!(link("broken"), Path::new("/nowhere"));
         assert!(place.join("empty/inner").is_dir());
     }
+}
+
+/// `/dev` is the machine's, but there people keep target directories in memory.
+#[test]
+fn what_a_script_leaves_in_shared_memory_comes_back() {
+    let space = with_script_in(TestSpace::below(Path::new("/dev/shm")), "\"one\".into()");
+    space.build("p");
+    space.remove("p/target");
+    space.build("p").assert_compiled(&[], "nothing changed");
+    assert_eq!(space.output_of("p/target/debug/p"), "one\n");
 }
 
 #[test]

@@ -13,7 +13,10 @@ pub(crate) const AGAIN: [&str; 2] = ["p(bin)", "script(p)"];
 /// that returns a `String`, with `here` as the package's directory and `out` as `OUT_DIR`. Each run
 /// of the script is seen by the witness as a unit `script(p)`.
 pub(crate) fn with_script(body: &str) -> TestSpace {
-    let space = TestSpace::new();
+    with_script_in(TestSpace::new(), body)
+}
+
+pub(crate) fn with_script_in(space: TestSpace, body: &str) -> TestSpace {
     let script = script(&space, "p", body);
     space.package(
         "p",

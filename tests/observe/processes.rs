@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kache::observe::{Access, IncompleteReason, Observer, Unobservable, describe};
+use kache::observe::{Access, Fact, IncompleteReason, Observer, Unobservable, describe};
 
 use crate::space::{TestSpace, happened, looked_up};
 
@@ -373,4 +373,24 @@ fn a_cache_directory_that_cannot_be_preloaded_from_is_said_so() {
     let space = TestSpace::new();
     let refused = Observer::prepare(&space.path("a cache"));
     assert!(matches!(refused, Err(Unobservable::SelfTest(_))), "{refused:?}");
+}
+
+#[test]
+fn what_is_asked_of_the_kernel_and_made_for_the_processor_is_seen() {
+    let space = TestSpace::new();
+    let kernel = Access::Machine(Fact::Kernel);
+    let processor = Access::Machine(Fact::Processor);
+    let (told, observation) = space.shell("uname -s; cat /dev/null");
+    assert_eq!(told, "Linux\n");
+    assert!(happened(&observation, &kernel) && !happened(&observation, &processor));
+    let asks = "#include <sys/syscall.h>\n#include <sys/utsname.h>\n#include <unistd.h>\n\
+                int main(void) { struct utsname to; return syscall(SYS_uname, &to); }\n";
+    let program = space.c_program("asks", asks, &[]);
+    let (output, observation) = space.observe(&mut Command::new(program));
+    assert!(output.status.success() && happened(&observation, &kernel));
+    for (option, adapts) in [("-mtune=native", true), ("-mtune=generic", false)] {
+        let (_, observation) = space.shell(&format!("cc {option} -c asks.c"));
+        assert_eq!(happened(&observation, &processor), adapts, "{option}");
+        assert!(!happened(&observation, &kernel));
+    }
 }

@@ -3,12 +3,22 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use kache::observe::rules::{ScriptContext, script_inputs};
-use kache::observe::{Access, Observation};
+use kache::observe::rules::{Found, ScriptContext, Uncacheable, script_inputs};
+use kache::observe::{Access, Fact, Observation};
 use kache::roots::Roots;
 
 /// The inputs of a script's run that did these things, as kind and path.
+#[track_caller]
 fn check(events: Vec<Access>, expected: &[&str]) {
+    let inputs = found_in(events).unwrap().inputs;
+    let told: Vec<String> = inputs
+        .iter()
+        .map(|input| format!("{:?} {}", input.kind, String::from_utf8_lossy(&input.name.path)))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
     let observation = Observation {
         events,
         complete: Ok(()),
@@ -26,12 +36,7 @@ fn check(events: Vec<Access>, expected: &[&str]) {
         out_dir: Path::new("/t/out"),
         working_directory: Path::new("/p"),
     };
-    let inputs = script_inputs(&observation, &context).unwrap().inputs;
-    let told: Vec<String> = inputs
-        .iter()
-        .map(|input| format!("{:?} {}", input.kind, String::from_utf8_lossy(&input.name.path)))
-        .collect();
-    assert_eq!(told, expected);
+    script_inputs(&observation, &context)
 }
 
 fn read(path: &str) -> Access {
@@ -87,18 +92,48 @@ fn the_toolchain_covers_its_own_parts_of_the_sysroot_alone() {
 
 #[test]
 fn noise_ends_where_its_directory_ends() {
-    check(
-        vec![read("/proc/self/maps"), read("/dev/urandom"), read("/sys/x"), read("/etc/passwd")],
-        &[],
-    );
+    check(vec![read("/proc/self/maps"), read("/dev/urandom"), read("/etc/passwd")], &[]);
     check(vec![read("/process"), read("/etc/passwd2")], &["File /etc/passwd2", "File /process"]);
-    check(vec![missing("/tmp/random"), found("/tmp")], &[]);
-    check(vec![read("/tmp/left"), missing("/tmp/a/b")], &["File /tmp/left", "Presence /tmp/a/b"]);
     check(vec![read("/t/out/x"), read("/t/out2/x")], &["File /t/out2/x"]);
     check(
         vec![read("/cache/lib/observe-1"), read("/cache/index"), read("/cache/x/y")],
         &["File /cache/x/y"],
     );
+}
+
+#[test]
+fn what_is_made_of_a_temporary_name_does_not_depend_on_its_absence() {
+    let wrote = |path: &str| Access::Wrote(path.into());
+    check(vec![missing("/tmp/random"), wrote("/tmp/random"), found("/tmp")], &[]);
+    check(
+        vec![missing("/tmp/switch"), found("/tmp/flag")],
+        &["Presence /tmp/flag", "Presence /tmp/switch"],
+    );
+    check(vec![missing("/p/a"), wrote("/p/a")], &["Presence /p/a"]);
+    check(vec![read("/tmp/left"), missing("/tmp/a/b")], &["File /tmp/left", "Presence /tmp/a/b"]);
+}
+
+#[test]
+fn what_the_kernel_shows_is_state_or_a_fact_or_cannot_be_followed() {
+    let state = ["/proc/self/status", "/proc/12/task/13/maps", "/proc/sys/vm/overcommit_memory"];
+    check(state.map(read).to_vec(), &[]);
+    check(vec![read("/dev/null"), read("/dev/pts/1"), read("/sys/fs/cgroup/cpu.max")], &[]);
+    check(vec![read("/sys/devices/system/cpu/online"), found("/proc/self/root")], &[]);
+    let facts = ["/proc/cpuinfo", "/proc/sys/kernel/osrelease", "/proc/version"];
+    check(facts.map(read).to_vec(), &["Machine kernel", "Machine processor"]);
+    check(vec![Access::Machine(Fact::Kernel)], &["Machine kernel"]);
+    check(
+        vec![read("/dev/shm/a"), found("/dev/mapper")],
+        &["File /dev/shm/a", "Presence /dev/mapper"],
+    );
+    for opaque in
+        ["/proc/self/cwd/a", "/proc/1/task/1/root/a", "/proc/config.gz", "/sys/class/dmi/id"]
+    {
+        for access in [read(opaque), Access::Listed(opaque.into())] {
+            assert_eq!(found_in(vec![access]), Err(Uncacheable::Opaque(opaque.into())));
+        }
+    }
+    check(vec![missing("/sys/firmware/efi")], &["Presence /sys/firmware/efi"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use core::ffi::c_char;
 use core::ptr;
 
 use crate::exec::List;
+use crate::layout::MACHINE;
 use crate::log;
 use crate::system::{self, bytes};
 
@@ -22,9 +23,16 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn new(executable: &[u8], given: List) -> Self {
         let kept = Self { list: given, memory: ptr::null_mut(), memory_bytes: 0 };
+        if given.is_null() {
+            return kept;
+        }
+        // SAFETY: the caller's arguments, as it passes them on.
+        if unsafe { adapt_to_processor(given) } {
+            log::text(MACHINE, &[b"processor"]);
+        }
         let name = executable.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let extra = log::compiler_arguments();
-        if extra.is_empty() || given.is_null() || !is_c_compiler(name) {
+        if extra.is_empty() || !is_c_compiler(name) {
             return kept;
         }
         // SAFETY: the caller's arguments, as it passes them on.
@@ -73,6 +81,25 @@ impl Drop for Arguments {
             system::unmap(self.memory, self.memory_bytes);
         }
     }
+}
+
+/// Whether a compiler is told to make code for the processor that it runs on: `-march=native`,
+/// `-Ctarget-cpu=native`.
+///
+/// # Safety
+/// `given` is an array of C strings that ends with null.
+unsafe fn adapt_to_processor(given: List) -> bool {
+    let mut next = given;
+    // SAFETY: the array ends with null.
+    unsafe {
+        while !(*next).is_null() {
+            if bytes(*next).ends_with(b"=native") {
+                return true;
+            }
+            next = next.add(1);
+        }
+    }
+    false
 }
 
 /// Whether a program is the driver of GCC or Clang: `cc`, `x86_64-linux-gnu-gcc-12`, `clang++`.

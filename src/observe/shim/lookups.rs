@@ -4,7 +4,7 @@
 use core::ffi::{c_int, c_long, c_uint, c_void};
 
 use crate::files::{Path, no_function, opened};
-use crate::layout::{LOCAL_SOCKET, NETWORK, OPENED_LIBRARY, VARIABLE_READ};
+use crate::layout::{LOCAL_SOCKET, MACHINE, NETWORK, OPENED_LIBRARY, VARIABLE_READ};
 use crate::next::{Next, as_function, next};
 use crate::system::{self, bytes, number};
 use crate::{exec, log, probes};
@@ -14,14 +14,14 @@ next! {
     CONNECT = c"connect"; SENDTO = c"sendto"; SENDMSG = c"sendmsg"; SENDMMSG = c"sendmmsg";
     GETADDRINFO = c"getaddrinfo"; GETHOSTBYNAME = c"gethostbyname";
     GETHOSTBYNAME2 = c"gethostbyname2";
-    DLOPEN = c"dlopen"; SYSCALL = c"syscall";
+    DLOPEN = c"dlopen"; SYSCALL = c"syscall"; UNAME = c"uname";
     NFTW = c"nftw"; NFTW64 = c"nftw64"; FTW = c"ftw"; FTW64 = c"ftw64"; FTS_OPEN = c"fts_open";
     FTS64_OPEN = c"fts64_open"; GLOB = c"glob"; GLOB64 = c"glob64"; WORDEXP = c"wordexp";
 }
 
 /// Names that must be known before they are called.
 pub(crate) static COMMON: &[&Next] =
-    &[&GETENV, &SECURE_GETENV, &CONNECT, &SENDTO, &SYSCALL, &DLOPEN];
+    &[&GETENV, &SECURE_GETENV, &CONNECT, &SENDTO, &SYSCALL, &DLOPEN, &UNAME];
 
 type Lookup = unsafe extern "C" fn(Path) -> Path;
 
@@ -198,6 +198,20 @@ extern "C" fn sendmmsg(
         unsafe { addressed((*messages).address, (*messages).length as usize) };
     }
     result
+}
+
+/// Records that the kernel was asked which one it is.
+#[unsafe(no_mangle)]
+extern "C" fn uname(to: *mut c_void) -> c_int {
+    type Uname = unsafe extern "C" fn(*mut c_void) -> c_int;
+    log::text(MACHINE, &[b"kernel"]);
+    match as_function!(UNAME.known(), Uname) {
+        // SAFETY: the caller's own argument.
+        Some(next) => unsafe { next(to) },
+        None => {
+            system::returned(system::call(number::UNAME, [to as isize, 0, 0, 0, 0, 0])) as c_int
+        }
+    }
 }
 
 /// Functions whose inside cannot be seen: called, and recorded by name.
@@ -393,6 +407,7 @@ extern "C" fn syscall(
             result
         }
         number::READLINKAT => probes::link_read(a as c_int, b as Path, next() as isize) as c_long,
+        number::UNAME => uname(a as *mut c_void) as c_long,
         number::CONNECT => connect(a as c_int, b as *const c_void, c as c_uint) as c_long,
         number::EXECVE => exec::execve(a as Path, b as exec::List, c as exec::List) as c_long,
         number::EXECVEAT => {

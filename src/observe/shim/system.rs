@@ -30,6 +30,7 @@ pub(crate) mod number {
     pub(crate) const CONNECT: isize = 42;
     pub(crate) const EXECVE: isize = 59;
     pub(crate) const KILL: isize = 62;
+    pub(crate) const UNAME: isize = 63;
     pub(crate) const TRUNCATE: isize = 76;
     pub(crate) const GETCWD: isize = 79;
     pub(crate) const READLINK: isize = 89;
@@ -67,6 +68,7 @@ pub(crate) mod number {
     pub(crate) const FSTAT: isize = 80;
     pub(crate) const EXIT_GROUP: isize = 94;
     pub(crate) const KILL: isize = 129;
+    pub(crate) const UNAME: isize = 160;
     pub(crate) const PRCTL: isize = 167;
     pub(crate) const GETPID: isize = 172;
     pub(crate) const GETPPID: isize = 173;
