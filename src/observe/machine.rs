@@ -1,9 +1,9 @@
 //! What processes can learn of the machine that they run on: by asking the kernel, and by reading
 //! what it shows as files.
 
-use std::ffi::OsStr;
+use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// A fact that is an input of who asks for it. The names are those of inputs, and of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ impl Fact {
                 let kernel = rustix::system::uname();
                 let parts =
                     [kernel.sysname(), kernel.release(), kernel.version(), kernel.machine()];
-                Some(parts.map(|part| part.to_bytes_with_nul()).concat())
+                Some(parts.map(CStr::to_bytes_with_nul).concat())
             }
             Self::Processor => processor(),
         }
@@ -64,54 +64,90 @@ pub(super) enum Place {
     Opaque,
 }
 
-/// Sorts a flat, absolute path.
+/// Directories that say nothing themselves.
+const DIRECTORIES: &[&str] = &["/dev", "/proc", "/proc/sys", "/proc/sys/kernel", "/sys"];
+
+/// Files that are state, and trees of them.
+const STATE: &[&str] = &[
+    "/dev/console",
+    "/dev/fd",
+    "/dev/full",
+    "/dev/log",
+    "/dev/null",
+    "/dev/ptmx",
+    "/dev/pts",
+    "/dev/random",
+    "/dev/stderr",
+    "/dev/stdin",
+    "/dev/stdout",
+    "/dev/tty",
+    "/dev/urandom",
+    "/dev/zero",
+    "/proc/cgroups",
+    "/proc/filesystems",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/mounts",
+    "/proc/net",
+    "/proc/pressure",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/fs",
+    "/proc/sys/kernel/cap_last_cap",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/kernel/ngroups_max",
+    "/proc/sys/kernel/overflowgid",
+    "/proc/sys/kernel/overflowuid",
+    "/proc/sys/kernel/pid_max",
+    "/proc/sys/kernel/random",
+    "/proc/sys/kernel/seccomp",
+    "/proc/sys/kernel/threads-max",
+    "/proc/sys/net",
+    "/proc/sys/vm",
+    "/proc/uptime",
+    "/proc/vmstat",
+    "/sys/block",
+    // How many there are decides how much is done at a time.
+    "/sys/devices/system/cpu/kernel_max",
+    "/sys/devices/system/cpu/offline",
+    "/sys/devices/system/cpu/online",
+    "/sys/devices/system/cpu/possible",
+    "/sys/devices/system/cpu/present",
+    "/sys/devices/system/node",
+    "/sys/fs",
+    "/sys/kernel/mm",
+    "/sys/kernel/security",
+    "/sys/module/apparmor",
+];
+
+const FACTS: &[(&str, Fact)] = &[
+    ("/proc/cpuinfo", Fact::Processor),
+    ("/proc/sys/kernel/osrelease", Fact::Kernel),
+    ("/proc/sys/kernel/ostype", Fact::Kernel),
+    ("/proc/sys/kernel/version", Fact::Kernel),
+    ("/proc/version", Fact::Kernel),
+    ("/sys/devices/system/cpu", Fact::Processor),
+];
+
+/// Sorts a flat, absolute path. Directories such as `/dev/shm` hold ordinary files.
 pub(super) fn place(path: &Path) -> Place {
-    let Ok(inside) = path.strip_prefix("/") else { return Place::Ordinary };
+    if !["/dev", "/proc", "/sys"].iter().any(|tree| path.starts_with(tree)) {
+        return Place::Ordinary;
+    }
+    let is_state = DIRECTORIES.iter().any(|directory| path == Path::new(directory))
+        || STATE.iter().any(|tree| path.starts_with(tree));
+    if is_state {
+        return Place::State;
+    }
+    if let Some((_, fact)) = FACTS.iter().find(|(tree, _)| path.starts_with(tree)) {
+        return Place::Fact(*fact);
+    }
     let names: Vec<&[u8]> =
-        inside.components().map(Component::as_os_str).map(OsStr::as_bytes).collect();
+        path.components().skip(1).map(|name| name.as_os_str().as_bytes()).collect();
     match names[..] {
-        [b"dev", ref rest @ ..] => device(rest),
-        [b"proc", ref rest @ ..] => process(rest),
-        [b"sys", ref rest @ ..] => system(rest),
-        _ => Place::Ordinary,
-    }
-}
-
-/// Directories such as `/dev/shm` hold ordinary files.
-fn device(names: &[&[u8]]) -> Place {
-    match names {
-        [] => Place::State,
-        [b"fd" | b"pts", ..] => Place::State,
-        [
-            b"null" | b"zero" | b"full" | b"random" | b"urandom" | b"console" | b"ptmx" | b"log"
-            | b"stdin" | b"stdout" | b"stderr",
-        ] => Place::State,
-        [name] if name.starts_with(b"tty") => Place::State,
-        _ => Place::Ordinary,
-    }
-}
-
-fn process(names: &[&[u8]]) -> Place {
-    match names {
-        [b"cpuinfo"] => Place::Fact(Fact::Processor),
-        [b"version"] | [b"sys", b"kernel", b"osrelease" | b"ostype" | b"version"] => {
-            Place::Fact(Fact::Kernel)
-        }
-        [] | [b"sys"] | [b"sys", b"vm" | b"fs" | b"net", ..] => Place::State,
-        [b"sys", b"kernel"]
-        | [
-            b"sys",
-            b"kernel",
-            b"cap_last_cap" | b"hostname" | b"ngroups_max" | b"overflowuid" | b"overflowgid"
-            | b"pid_max" | b"random" | b"seccomp" | b"threads-max",
-            ..,
-        ] => Place::State,
-        [
-            b"cgroups" | b"filesystems" | b"loadavg" | b"meminfo" | b"mounts" | b"net"
-            | b"pressure" | b"stat" | b"swaps" | b"uptime" | b"vmstat",
-            ..,
-        ] => Place::State,
-        [process, rest @ ..] if is_process(process) => of_process(rest),
+        [b"dev", name] if name.starts_with(b"tty") => Place::State,
+        [b"dev", ..] => Place::Ordinary,
+        [b"proc", process, ref rest @ ..] if is_process(process) => of_process(rest),
         _ => Place::Opaque,
     }
 }
@@ -126,23 +162,6 @@ fn of_process(names: &[&[u8]]) -> Place {
         [b"task", _, rest @ ..] => of_process(rest),
         [b"root" | b"cwd", _, ..] => Place::Opaque,
         _ => Place::State,
-    }
-}
-
-fn system(names: &[&[u8]]) -> Place {
-    match names {
-        [] | [b"fs" | b"block", ..] => Place::State,
-        [b"kernel", b"mm" | b"security", ..] | [b"module", b"apparmor", ..] => Place::State,
-        // How many there are decides how much is done at a time.
-        [b"devices", b"system", b"node", ..]
-        | [
-            b"devices",
-            b"system",
-            b"cpu",
-            b"online" | b"offline" | b"possible" | b"present" | b"kernel_max",
-        ] => Place::State,
-        [b"devices", b"system", b"cpu", ..] => Place::Fact(Fact::Processor),
-        _ => Place::Opaque,
     }
 }
 

@@ -4,6 +4,7 @@
 //! before it, the rest of the name, and for packed names the eight bytes whose hexadecimal digits
 //! end it (`libserde-0123456789abcdef`).
 
+use crate::digest::nibble;
 use crate::wire::{Reader, WireError, Writer};
 use crate::{FormatError, Input, InputKind, Manifest, Root, RootedPath};
 
@@ -158,8 +159,8 @@ fn packable(name: &[u8]) -> Option<[u8; PACKED_DIGITS / 2]> {
         return None;
     }
     let mut packed = [0; PACKED_DIGITS / 2];
-    for (byte, pair) in packed.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = crate::digest::nibble(pair[0])? << 4 | crate::digest::nibble(pair[1])?;
+    for (byte, [high, low]) in packed.iter_mut().zip(digits.as_chunks().0) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
     }
     Some(packed)
 }
