@@ -469,3 +469,18 @@ fn the_table_of_ratios_is_as_the_benches_make_it() {
     assert_eq!(write().status.code(), Some(2), "a README with no place for it stays as it is");
     assert_eq!(fs::read_to_string(space.path().join("README.md")).expect("text"), without_end);
 }
+
+#[test]
+fn releases_are_packed_under_the_names_that_binstall_expects() {
+    let (manifest, script) = (read("Cargo.toml"), read(".ci/archive"));
+    let told = |key: &str| {
+        let value = manifest.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
+        let value = value.expect("Cargo.toml tells binstall").trim_end_matches('"');
+        value.replace("{ version }", "$version").replace("{ target }", "$target")
+    };
+    let name = script.lines().find_map(|line| line.strip_prefix("name="));
+    let name = name.expect("the script names what it packs");
+    assert!(told("pkg-url").ends_with(&format!("/{name}.tar.gz")), "{}", told("pkg-url"));
+    assert_eq!(told("bin-dir"), format!("{name}/{{ bin }}{{ binary-ext }}"));
+    assert!(script.contains("-czf \"$space/$name.tar.gz\" \"$name\""), "the name is used");
+}
