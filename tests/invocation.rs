@@ -267,6 +267,9 @@ fn calls_for_the_compiler_alone_are_passed_on_with_a_reason() {
     check("rustc a.rs --crate-name a --crate-type lib -o -", "unsupported-emit");
     check("rustc a.rs --crate-name a --crate-type lib -Zself-profile", "side-effect-option");
     check("rustc a.rs --crate-name a --crate-type lib -Z unpretty=expanded", "side-effect-option");
+    // The compiler leaves a directory with a name made up at random: what was stored could not be restored.
+    check("rustc a.rs --crate-name a --crate-type lib -Csave-temps", "side-effect-option");
+    check("rustc a.rs --crate-name a --crate-type lib -C save_temps=yes", "side-effect-option");
     check("rustc @none", "response-file");
     check("rustc @shell:file", "response-file");
 }
@@ -337,7 +340,6 @@ fn output_names_follow_the_platform() {
     assert!(outputs.complete && unpacked.has_unpacked_debuginfo());
     assert!(outputs.matches_pattern("a.a.b0c1-cgu.0.rcgu.dwo".as_ref()));
     assert!(!outputs.matches_pattern("ab.dwo".as_ref()));
-    assert!(!lib("-C save-temps").outputs().complete);
     assert!(!lib("--target spec.json").outputs().complete);
 }
 

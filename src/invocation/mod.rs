@@ -53,7 +53,8 @@ pub enum PassReason {
     /// Emits files whose names depend on how the compiler splits its work, or writes an output
     /// to its standard output.
     UnsupportedEmit,
-    /// An option whose purpose is a file or text that is no output (`-Z self-profile`).
+    /// An option whose purpose is a file or text that is no output (`-Z self-profile`), or that is
+    /// left under a name made up at random (`-C save-temps`).
     SideEffect,
 }
 
@@ -293,6 +294,7 @@ impl Invocation {
                     self.incremental = Some(PathBuf::from(os(value)));
                 }
                 (name, Some(value)) if name == "extra-filename" => self.extra_filename = os(value),
+                (name, _) if name == "save-temps" => return Err(PassReason::SideEffect),
                 _ => {}
             },
             "-Z" => {

@@ -97,9 +97,7 @@ impl Invocation {
         stem.push(&self.extra_filename);
         let platform = platform(self.target.as_deref());
         let mut outputs = Outputs {
-            complete: platform != Platform::Unknown
-                && self.codegen("save-temps").is_none()
-                && self.unstable("emit-stack-sizes").is_none(),
+            complete: platform != Platform::Unknown && self.unstable("emit-stack-sizes").is_none(),
             ..Outputs::default()
         };
         for emit in &self.emit {
