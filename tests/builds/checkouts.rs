@@ -78,6 +78,23 @@ fn the_out_dir_of_another_build_changes_nothing() {
     }
 }
 
+/// Cargo gives a path dependency an identity by its path from the workspace where it is below that, member or not.
+#[test]
+fn a_path_dependency_below_the_workspace_is_the_same_crate_in_another_checkout() {
+    let space = TestSpace::new();
+    space.write(
+        "a/Cargo.toml",
+        "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+         [dependencies]\nl = { path = \"other/l\" }\n[workspace]\nexclude = [\"other\"]\n",
+    );
+    space.write("a/src/main.rs", "fn main() { println!(\"{}\", l::l()); }\n");
+    space.package("a/other/l", "", &[("src/lib.rs", "pub fn l() -> u32 { 41 }\n")]);
+    space.copy_tree("a", "deeper/place/a");
+    space.build("a");
+    space.build("deeper/place/a").assert_compiled(&[], "the second checkout");
+    assert_eq!(space.output_of("deeper/place/a/target/debug/a"), "41\n");
+}
+
 #[test]
 fn a_crate_that_bakes_its_path_is_rebuilt_where_it_is_and_right() {
     let space = TestSpace::new();
