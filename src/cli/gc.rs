@@ -105,7 +105,9 @@ fn collect(
     if extent == Extent::DryRun {
         return Ok(Some(evicted));
     }
-    progress.say(format!("removing {}", counted(&evicted)));
+    if evicted.freed_bytes > 0 {
+        progress.say(format!("removing {}", counted(&evicted)));
+    }
     let units = evict(&holdings, &index, &evicted, limits.now_s)?;
     index.correct_stored(counted_bytes, evicted.size_bytes_after);
     // What follows may take long, and builds may fill the store again meanwhile.

@@ -38,6 +38,7 @@ pub(super) fn check(
     if !inventory::exists(cache_dir)? {
         return Ok(vec![Line::Fine("there is no store to verify".to_owned())]);
     }
+    progress.say("looking at the store");
     let index = Index::open(cache_dir).context("open the index")?;
     let mut blobs = HashMap::new();
     let mut results = 0;
