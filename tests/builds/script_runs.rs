@@ -142,13 +142,17 @@ fn an_object_that_names_its_place_in_its_code_is_made_anew_at_another() {
          fn main() { println!(\"{}\", unsafe { std::ffi::CStr::from_ptr(place()) }.to_str().unwrap()); }\n",
     );
     space.copy_tree("p", "deeper/p");
-    for place in ["p", "deeper/p", "p", "deeper/p"] {
+    for (place, runs) in [("p", true), ("deeper/p", true), ("p", false), ("deeper/p", false)] {
         space.remove(format!("{place}/target"));
         let build = space.build(place);
         let printed = space.output_of(&format!("{place}/target/debug/p"));
         let expected = out_dir(&space, &format!("{place}/target"));
         assert_eq!(Path::new(printed.trim_end()), expected, "{}", build.text());
+        let ran = build.compiled.contains(&"script(p)".to_owned());
+        assert_eq!(ran, runs, "once at each place\n{}", build.text());
     }
+    let why = space.cargo("p", ["why-miss", "p"]).by_kache().succeed().text();
+    assert!(why.contains("location of <build>: "), "{why}");
 }
 
 #[test]
