@@ -5,6 +5,8 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "snapshots are written with them")]
 
 mod configuration;
+#[path = "../support/removal.rs"]
+mod removal;
 mod report;
 mod setup;
 mod space;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use crate::removal::remove_with_process;
+
 /// A home directory with a store in it.
 pub(crate) struct Space {
     pub(crate) root: tempfile::TempDir,
@@ -21,6 +23,7 @@ impl Space {
         static BUILT: OnceLock<Space> = OnceLock::new();
         BUILT.get_or_init(|| {
             let space = Self::new();
+            remove_with_process(space.root.path());
             let temporary = space.path("temporary");
             std::fs::create_dir(&temporary).unwrap();
             let demo = space.kache(&["demo", "--keep"]).env("TMPDIR", &temporary).output().unwrap();

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::machine::{Machine, end};
+use crate::removal::remove_with_process;
 use crate::server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
 use crate::stub::{Fault, Stub, refused};
 use crate::support::sample::{SAMPLE_OUTPUT, SAMPLE_UNITS};
@@ -30,6 +31,9 @@ fn origin() -> &'static Origin {
         let machine = of_port(server.port);
         machine.space.sample("here/a");
         machine.build_and_share("here/a").assert_compiled(&SAMPLE_UNITS, "the first machine");
+        for space in [&space, &machine.space] {
+            remove_with_process(&space.path(""));
+        }
         Origin { machine, server, _space: space }
     })
 }

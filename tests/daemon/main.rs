@@ -1,5 +1,7 @@
 //! The daemon between wrappers and a remote: real processes, real builds, and what goes wrong.
 
+#[path = "../support/removal.rs"]
+mod removal;
 #[path = "../support/server.rs"]
 #[expect(dead_code, reason = "the tests of the remote use more of it")]
 mod server;
