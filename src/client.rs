@@ -57,6 +57,11 @@ impl Place {
         self.directory.join("log")
     }
 
+    /// What a build says that had a daemon started and does not wait for it: a [`Request::Build`].
+    fn word(&self) -> PathBuf {
+        self.directory.join("word")
+    }
+
     /// Its age says whether wrappers leave the daemon alone.
     fn resting(&self) -> PathBuf {
         self.directory.join("resting")
@@ -132,26 +137,27 @@ impl Call {
         let place = Place::of(config);
         let trial = may_try(&place)?;
         let on_trial = trial && fs::touch(&place.resting()).is_ok();
-        let call = Self::reach(config, store, program, place)?;
+        let call = Self::reach(config, store, program, place).ok()?;
         Some(Self { on_trial, ..call })
     }
 
-    fn reach(config: &Config, store: &Store, program: &OsStr, place: Place) -> Option<Self> {
+    fn reach(config: &Config, store: &Store, program: &OsStr, place: Place) -> Result<Self, Told> {
         let began = Instant::now();
         let connection = match Connection::open(&place.socket, began + BUDGET) {
             Ok(connection) => connection,
             Err(error) => {
                 if is_nobody(&error) {
                     start_detached(config, &place);
-                } else {
-                    rest(&place);
+                    return Err(Told::Nobody);
                 }
-                return None;
+                rest(&place);
+                return Err(Told::Done);
             }
         };
         let mut call = Self { connection, place, began, on_trial: false };
-        let build = Request::Build(this_build(config, store, program)?);
-        call.connection.tell(&build).ok().map(|()| call)
+        let build = this_build(config, store, program).ok_or(Told::Done)?;
+        call.connection.tell(&Request::Build(build)).map_err(|_| Told::Done)?;
+        Ok(call)
     }
 
     /// What the remote knows of a unit.
@@ -203,13 +209,36 @@ fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// Tells the daemon that Cargo begins a build: what it is about to need can be fetched.
+/// Tells the daemon that Cargo begins a build: what it is about to need can be fetched. If nobody
+/// listens yet, word is left for the daemon that is being started.
 pub fn build_begins(config: &Config, program: &OsStr) {
-    if config.has_remote()
-        && config.prefetch_enabled
-        && let Ok(store) = Store::open(&config.cache_dir)
+    if !config.has_remote() || !config.prefetch_enabled {
+        return;
+    }
+    let Ok(store) = Store::open(&config.cache_dir) else { return };
+    if tell(config, &store, program, None) == Told::Nobody
+        && let Some(build) = this_build(config, &store, program)
     {
-        tell(config, &store, program, None);
+        let place = Place::of(config);
+        if let Err(error) = fs::write_new(&place.word(), &Request::Build(build).encode(), 0o600) {
+            crate::log::debug!("a build is not announced: {error}");
+        }
+        // A daemon that listens by now may have looked for the word before.
+        if tell(config, &store, program, None) == Told::Done {
+            take_word(&place);
+        }
+    }
+}
+
+/// The build that had a daemon started which has begun to listen.
+pub fn take_word(place: &Place) -> Option<BuildOf> {
+    let word = fs::read(&place.word()).ok()?;
+    if let Err(error) = fs::remove_if_present(&place.word()) {
+        crate::log::warn!("{error}");
+    }
+    match Request::decode(word.get(MESSAGE_HEAD_BYTES..)?) {
+        Ok(Request::Build(build)) => Some(build),
+        _ => None,
     }
 }
 
@@ -233,16 +262,28 @@ pub fn queue_upload(
 
 /// Names the build to the daemon, and says something that is not answered. What it does not hear now
 /// it finds out later.
-fn tell(config: &Config, store: &Store, program: &OsStr, request: Option<&Request>) {
+fn tell(config: &Config, store: &Store, program: &OsStr, request: Option<&Request>) -> Told {
     let place = Place::of(config);
     if may_try(&place).is_none() {
-        return;
+        return Told::Done;
     }
-    if let Some(mut call) = Call::reach(config, store, program, place)
-        && let Some(Err(error)) = request.map(|request| call.connection.tell(request))
-    {
+    let mut call = match Call::reach(config, store, program, place) {
+        Ok(call) => call,
+        Err(told) => return told,
+    };
+    if let Some(Err(error)) = request.map(|request| call.connection.tell(request)) {
         crate::log::debug!("the daemon was not told: {error}");
     }
+    Told::Done
+}
+
+/// What became of telling the daemon something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It heard it, or is to be left alone.
+    Done,
+    /// One is being started.
+    Nobody,
 }
 
 /// The queue of uploads: a directory with an empty file for each result.

@@ -131,6 +131,7 @@ pub fn run(config: Config, start: Start) -> Result<(), DaemonError> {
     let daemon = Arc::new(Daemon::new(config, &runtime, waker)?);
     crate::log::info!("process {} at {}", std::process::id(), place.socket.display());
     start.announce();
+    daemon.admit_starter(&place);
     let ended = daemon.accept(&listener, &wakened);
     // Whoever connects from now on finds nobody, and starts another daemon.
     let removed = crate::fs::remove_if_present(&place.socket);
@@ -179,6 +180,16 @@ impl Daemon {
             waker,
             config,
         })
+    }
+
+    /// Begins with the build that this daemon was started for.
+    fn admit_starter(&self, place: &Place) {
+        if let Some(build) = client::take_word(place)
+            && build.configuration == self.configuration
+        {
+            // `None`: it has ended already.
+            drop(self.builds.of(build, &self.runtime));
+        }
     }
 
     /// Serves each connection on a thread of its own until there is a reason to end.

@@ -1,6 +1,8 @@
 //! What one machine builds, another one restores.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::faults::of_port;
 use crate::machine::Machine;
@@ -110,6 +112,28 @@ fn a_machine_without_a_daemon_gets_one_and_no_build_fails() {
     // What it began to fetch is here, or is fetched for the next one.
     second.space.remove("b/target");
     second.space.build("b").assert_compiled(&[], &second.log());
+}
+
+/// The first words of a build used to be lost on the daemon that they had started.
+#[test]
+fn the_build_that_starts_a_daemon_is_prefetched_from_its_first_word() {
+    let (remote, first) = shared();
+    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    let rustc = second.space.toolchain().rustc.display().to_string();
+    let probe = second.space.cargo("b", [&rustc, "-vV"]).by_kache();
+    // A Cargo that goes no further.
+    let cargo = ["sh", "-c", "\"$0\" \"$@\"; read line"].map(str::to_owned);
+    let mut cargo = probe.launched_by(cargo).command();
+    let mut cargo = cargo.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    // It may not listen yet.
+    let status = || String::from_utf8(second.run(&["daemon", "status"]).stdout).unwrap();
+    while !status().contains(" 8 ahead of demand") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", second.log());
+    }
+    drop(cargo.stdin.take());
+    cargo.wait().unwrap();
+    assert!(!second.place().join("word").exists());
 }
 
 #[test]
