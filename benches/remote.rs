@@ -3,10 +3,15 @@
 //!
 //! The server is real (s3s, signatures checked); the wire delays and limits what passes. No daemon
 //! runs before a build begins. The sides are built in turn.
+//!
+//! Server and wire run in this process, on the cores that the builds have: what they take is no part
+//! of the bound, but is of the floor, the same objects by plain requests through the same wire.
 
 #[path = "measure/mod.rs"]
 #[expect(dead_code, reason = "other benchmarks use more of it")]
 mod measure;
+#[path = "measure/plain.rs"]
+mod plain;
 #[path = "measure/project.rs"]
 mod project;
 #[path = "../tests/support/server.rs"]
@@ -52,11 +57,17 @@ fn main() {
     maker.forget();
     maker.build();
     maker.kache(&["daemon", "stop"]);
-    let results = server.objects.join("artifacts/v1/results");
-    let results = fs::read_dir(results).expect("results are uploaded").count();
+    let uploaded = fs::read_dir(server.objects.join("artifacts/v1/results"));
+    let names: Vec<String> = uploaded
+        .expect("results are uploaded")
+        .map(|entry| entry.expect("an entry can be read").file_name())
+        .map(|name| format!("artifacts/v1/results/{}", name.display()))
+        .collect();
+    let results = names.len();
     println!("{PROJECT} {VERSION}, {results} results; round trip {:?}, 1 Gbit/s", 2 * DELAY);
 
-    let (mut far, mut near, mut bytes, mut requests) = (vec![], vec![], 0, 0);
+    let (mut far, mut near, mut plain) = (vec![], vec![], vec![]);
+    let (mut bytes, mut requests) = (0, 0);
     for _ in 0..ROUNDS {
         taker.forget();
         server.take_requests();
@@ -69,16 +80,19 @@ fn main() {
         remove(&taker.checkout.join("target"));
         near.push(taker.build());
         taker.kache(&["daemon", "stop"]);
+        plain.push(plain::download(&wire.endpoint(), &names));
     }
-    let (far, near, wire) = (median(far), median(near), passing(bytes));
+    let (far, near, plain, wire) = (median(far), median(near), median(plain), passing(bytes));
     let bound = near.mul_f64(1.5).max(wire.mul_f64(1.2));
     println!("store here      {near:>8.3?}");
     println!("the bytes alone {wire:>8.3?}   {} MB", bytes >> 20);
+    println!("plain requests  {plain:>8.3?}");
     println!("bucket there    {far:>8.3?}   {:.2} of the bound", ratio(far, bound));
     let requests = f64::from(u32::try_from(requests).expect("few"))
         / f64::from(u32::try_from(results).expect("few"));
     println!("requests for each result: {requests:.2}, at most 1.1");
     row("a build from a bucket, empty store", "the same build from the store", ratio(far, near));
+    row("a build from a bucket, empty store", "its objects by plain requests", ratio(far, plain));
     row("a build from a bucket, empty store", "its bytes on the wire", ratio(far, wire));
 }
 
