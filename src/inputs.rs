@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::io::Errno;
 use store_format::{Digest, Input, InputKind, Root};
 
 use crate::fs::{self, FileKind, FsError, Stat};
@@ -207,6 +208,10 @@ const LIBRARY_FIRST: [&str; 5] = [".rlib", ".so", ".dylib", ".dll", ".rmeta"];
 /// The digest of a file's content. The memo answers for files whose identity it knows, and learns
 /// of those that can no longer change unseen.
 pub fn content_digest(memo: &Memo, path: &Path, stat: &Stat) -> Result<Digest, FsError> {
+    if stat.kind != FileKind::File {
+        // To read a pipe may take for ever, and takes what is in it from others.
+        return Err(FsError { operation: "read", path: path.to_owned(), errno: Errno::INVAL });
+    }
     let identity = identity(stat);
     if let Some(digest) = memo.probe(&identity) {
         return Ok(digest);

@@ -39,6 +39,7 @@ pub(super) struct Ground<'a> {
     cache_directory: &'a Path,
     working_directory: &'a Path,
     temporary: &'a [PathBuf],
+    jobserver: Option<&'a Path>,
     /// Receives outputs; direct probes there are noise.
     out_dir: Option<PathBuf>,
     /// Nothing was in `out_dir` before.
@@ -66,6 +67,7 @@ impl<'a> Ground<'a> {
             cache_directory: context.cache_directory,
             working_directory: context.working_directory,
             temporary: &observation.temporary,
+            jobserver: observation.jobserver.as_deref(),
             out_dir: call.out_dir.as_deref().map(absolute),
             out_dir_was_empty: false,
             own_outputs: call.outputs().files.iter().map(|path| absolute(path)).collect(),
@@ -84,6 +86,7 @@ impl<'a> Ground<'a> {
             cache_directory: context.cache_directory,
             working_directory: context.working_directory,
             temporary: &observation.temporary,
+            jobserver: observation.jobserver.as_deref(),
             out_dir: Some(flat(context.out_dir).into_owned()),
             out_dir_was_empty: true,
             own_outputs: HashSet::new(),
@@ -102,6 +105,7 @@ impl<'a> Ground<'a> {
             || self.is_covered(path)
             || self.is_kaches_own(path)
             || self.own_outputs.contains(path)
+            || self.jobserver == Some(path)
             || self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory))
             || self.out_dir_was_empty
                 && self.out_dir.as_ref().is_some_and(|directory| path.starts_with(directory))

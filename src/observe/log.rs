@@ -61,6 +61,8 @@ pub struct Observation {
     pub remaining: Vec<PathBuf>,
     /// Where temporary files go.
     pub temporary: Vec<PathBuf>,
+    /// The named pipe through which make tells how many jobs may run.
+    pub jobserver: Option<PathBuf>,
 }
 
 impl Observation {
@@ -88,6 +90,7 @@ impl Observation {
             root_iterates_variables: true,
             remaining: Vec::new(),
             temporary: Vec::new(),
+            jobserver: None,
         }
     }
 
@@ -124,8 +127,17 @@ impl Observation {
             processes,
             remaining,
             temporary,
+            jobserver: jobserver(),
         }
     }
+}
+
+fn jobserver() -> Option<PathBuf> {
+    ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"].into_iter().find_map(|name| {
+        let flags = std::env::var_os(name)?;
+        let mut words = flags.as_bytes().split(|byte| *byte == b' ');
+        words.find_map(|word| word.strip_prefix(b"--jobserver-auth=fifo:")).map(path_of)
+    })
 }
 
 /// What was written and is still there. Directories say nothing of their own.

@@ -14,6 +14,7 @@
 //! | a program by its path, where `PATH` led to it | it is an input by its name |
 //! | that a directory exists which holds another input, or which the call names | the other input is absent without it |
 //! | that something is absent below an absent directory | it follows |
+//! | the named pipe of make's jobserver | how many jobs run says nothing about what comes out |
 //! | variables in [`variables`] | see there |
 //!
 //! A symbolic link that they made stands for what it leads to.

@@ -65,7 +65,7 @@ pub(crate) fn check_ignored(space: &mut TestSpace, change: impl Fn(&mut TestSpac
 
 /// A program `p` that prints what the macro `peek!()` expands to. The macro is the body of a
 /// function that returns a `String`, with `here` as the directory of the package being compiled.
-fn with_macro(body: &str) -> TestSpace {
+pub(crate) fn with_macro(body: &str) -> TestSpace {
     with_macro_in(TestSpace::new(), body)
 }
 

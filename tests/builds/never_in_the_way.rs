@@ -2,13 +2,14 @@
 //! seen without kache.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::hidden_inputs::with_macro;
 use crate::support::disk::{files, files_with, inode};
 use crate::support::sample::{SAMPLE_OUTPUT, SAMPLE_UNITS};
 use crate::support::toolchain::{Toolchain, kache};
@@ -526,5 +527,45 @@ fn the_wrapper_may_be_named_without_its_path() {
         space.remove("a/target");
         let run = space.cargo("a", ["build"]).variable("RUSTC_WRAPPER", "kache");
         assert_eq!(run.variable("PATH", path.as_str()).succeed().compiled.len(), expected);
+    }
+}
+
+/// Make passes its jobserver on as a named pipe since version 4.4. Whoever reads it takes a job from
+/// all others, and waits when there is none.
+#[test]
+fn a_jobserver_that_is_a_named_pipe() {
+    let space = TestSpace::new();
+    space.sample("a");
+    let pipe = space.path("jobs");
+    succeed(Command::new("mkfifo").arg(&pipe));
+    let mut jobs = File::options().read(true).write(true).open(&pipe).expect("a pipe");
+    jobs.write_all(b"+").expect("a job for one more");
+    let flags = format!(" -j2 --jobserver-auth=fifo:{}", pipe.display());
+    for (what, units) in [("cold", &SAMPLE_UNITS[..]), ("warm", &[])] {
+        space.remove("a/target");
+        let build = space.cargo("a", ["build"]).variable("MAKEFLAGS", &flags).succeed();
+        build.assert_compiled(units, what);
+        assert_eq!(space.output_of("a/target/debug/app"), SAMPLE_OUTPUT, "{what}");
+    }
+    drop(jobs.write_all(b"."));
+    let mut left = [0; 2];
+    jobs.read_exact(&mut left).expect("the job was given back");
+    assert_eq!(&left, b"+.");
+}
+
+/// Nobody knows what a pipe will say the next time.
+#[test]
+fn a_macro_that_reads_a_named_pipe() {
+    let space = with_macro("std::fs::read_to_string(here.join(\"pipe\")).unwrap()");
+    succeed(Command::new("mkfifo").arg(space.path("p/pipe")));
+    for value in ["one", "two"] {
+        space.remove("p/target");
+        let mut build =
+            space.cargo("p", ["build"]).command().spawn().expect("cargo can be started");
+        let mut pipe = open_for_reader(&space.path("p/pipe"));
+        pipe.write_all(value.as_bytes()).expect("the macro reads it");
+        drop(pipe);
+        assert!(build.wait().expect("cargo ends").success());
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value);
     }
 }

@@ -394,3 +394,20 @@ fn what_is_asked_of_the_kernel_and_made_for_the_processor_is_seen() {
         assert!(!happened(&observation, &kernel));
     }
 }
+
+/// Make 4.4 does so for its jobserver.
+#[test]
+fn a_named_pipe_that_a_process_makes_is_no_input() {
+    let space = TestSpace::new();
+    let code = "#include <fcntl.h>\n#include <sys/stat.h>\n#include <unistd.h>\n\
+                int main(void) {\n\
+                if (mkfifo(\"one\", 0600) || mknod(\"two\", 0600 | S_IFIFO, 0)) return 1;\n\
+                if (mkfifoat(AT_FDCWD, \"three\", 0600)) return 2;\n\
+                return open(\"one\", O_RDWR) < 0 || unlink(\"one\");\n}\n";
+    let program = space.c_program("pipes", code, &[]);
+    let (output, observation) = space.observe(&mut Command::new(program));
+    assert!(output.status.success());
+    for name in ["one", "two", "three"] {
+        assert!(happened(&observation, &Access::Wrote(space.path(name))), "{name}");
+    }
+}

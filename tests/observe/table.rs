@@ -27,6 +27,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         root_iterates_variables: false,
         remaining: Vec::new(),
         temporary: vec!["/tmp".into()],
+        jobserver: Some("/tmp/jobs".into()),
     };
     let roots = Roots::default();
     let context = ScriptContext {
@@ -93,6 +94,7 @@ fn the_toolchain_covers_its_own_parts_of_the_sysroot_alone() {
 #[test]
 fn noise_ends_where_its_directory_ends() {
     check(vec![read("/proc/self/maps"), read("/dev/urandom"), read("/etc/passwd")], &[]);
+    check(vec![read("/tmp/jobs"), read("/tmp/jobs2")], &["File /tmp/jobs2"]);
     check(vec![read("/process"), read("/etc/passwd2")], &["File /etc/passwd2", "File /process"]);
     check(vec![read("/t/out/x"), read("/t/out2/x")], &["File /t/out2/x"]);
     check(

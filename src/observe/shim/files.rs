@@ -18,6 +18,7 @@ const O_ACCMODE: c_int = 3;
 const O_RDONLY: c_int = 0;
 const O_RDWR: c_int = 2;
 const O_CREAT: c_int = 0o100;
+const S_IFIFO: c_uint = 0o10000;
 const O_EXCL: c_int = 0o200;
 const O_TRUNC: c_int = 0o1000;
 const O_PATH: c_int = 0o10_000_000;
@@ -34,6 +35,7 @@ next! {
     RENAME = c"rename"; RENAMEAT = c"renameat"; RENAMEAT2 = c"renameat2"; LINK = c"link";
     LINKAT = c"linkat"; SYMLINK = c"symlink"; SYMLINKAT = c"symlinkat"; UNLINK = c"unlink";
     UNLINKAT = c"unlinkat"; REMOVE = c"remove"; MKDIR = c"mkdir"; MKDIRAT = c"mkdirat";
+    MKFIFO = c"mkfifo"; MKFIFOAT = c"mkfifoat"; MKNOD = c"mknod"; MKNODAT = c"mknodat";
     RMDIR = c"rmdir"; TRUNCATE = c"truncate"; TRUNCATE64 = c"truncate64";
     MKSTEMP = c"mkstemp"; MKSTEMP64 = c"mkstemp64"; MKOSTEMP = c"mkostemp";
     MKOSTEMP64 = c"mkostemp64"; MKSTEMPS = c"mkstemps"; MKSTEMPS64 = c"mkstemps64";
@@ -140,9 +142,9 @@ fn record_open(
         path(FOUND, directory, name);
     } else if access == O_RDONLY {
         match node() {
-            Some(Node::File) => path(READ, directory, name),
             Some(Node::Directory) => path(FOUND, directory, name),
-            _ => {}
+            // What a pipe says is an input as well, though one that cannot be asked for again.
+            _ => path(READ, directory, name),
         }
     } else {
         let truncated = flags & (O_TRUNC | O_EXCL) != 0 && existed.is_none();
@@ -359,6 +361,14 @@ change_family! {
     mkdir MKDIR (path: Path, mode: c_uint) MKDIRAT [AT_FDCWD, path, mode, 0, 0, 0]
         None, Some((AT_FDCWD, path));
     mkdirat MKDIRAT (at: c_int, path: Path, mode: c_uint) MKDIRAT [at, path, mode, 0, 0, 0]
+        None, Some((at, path));
+    mkfifo MKFIFO (path: Path, mode: c_uint) MKNODAT [AT_FDCWD, path, mode | S_IFIFO, 0, 0, 0]
+        None, Some((AT_FDCWD, path));
+    mkfifoat MKFIFOAT (at: c_int, path: Path, mode: c_uint) MKNODAT [at, path, mode | S_IFIFO, 0, 0, 0]
+        None, Some((at, path));
+    mknod MKNOD (path: Path, mode: c_uint, device: u64) MKNODAT [AT_FDCWD, path, mode, device, 0, 0]
+        None, Some((AT_FDCWD, path));
+    mknodat MKNODAT (at: c_int, path: Path, mode: c_uint, device: u64) MKNODAT [at, path, mode, device, 0, 0]
         None, Some((at, path));
     truncate TRUNCATE (path: Path, length: i64) TRUNCATE [path, length, 0, 0, 0, 0]
         None, Some((AT_FDCWD, path));

@@ -39,6 +39,7 @@ pub(crate) mod number {
     pub(crate) const EXIT_GROUP: isize = 231;
     pub(crate) const OPENAT: isize = 257;
     pub(crate) const MKDIRAT: isize = 258;
+    pub(crate) const MKNODAT: isize = 259;
     pub(crate) const FSTATAT: isize = 262;
     pub(crate) const UNLINKAT: isize = 263;
     pub(crate) const LINKAT: isize = 265;
@@ -55,6 +56,7 @@ pub(crate) mod number {
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod number {
     pub(crate) const GETCWD: isize = 17;
+    pub(crate) const MKNODAT: isize = 33;
     pub(crate) const MKDIRAT: isize = 34;
     pub(crate) const UNLINKAT: isize = 35;
     pub(crate) const SYMLINKAT: isize = 36;
