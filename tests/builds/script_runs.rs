@@ -165,6 +165,19 @@ fn debug_information_of_c_does_not_bind_a_run_to_its_place() {
     check_second_checkout(&space);
 }
 
+/// The `cc` crate runs `kache cc …` where Cargo runs kache, so that C compilers had not been told where files are said
+/// to be.
+#[test]
+fn debug_information_of_c_does_not_bind_a_run_where_kache_stands_before_the_compiler() {
+    let space = with_script(
+        "let kache = std::env::var_os(\"RUSTC_WRAPPER\").unwrap();\n\
+         run(Command::new(kache).args([\"cc\", \"-g\", \"-c\", \"-o\"]).arg(out.join(\"x.o\")).arg(here.join(\"x.c\")));\n\
+         \"one\".into()",
+    );
+    space.write("p/x.c", "int x(void) { return 1; }\n");
+    check_second_checkout(&space);
+}
+
 #[test]
 fn the_number_of_jobs_does_not_matter() {
     let space = with_script(

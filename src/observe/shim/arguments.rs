@@ -30,27 +30,38 @@ impl Arguments {
         if unsafe { adapt_to_processor(given) } {
             log::text(MACHINE, &[b"processor"]);
         }
-        let name = executable.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let extra = log::compiler_arguments();
-        if extra.is_empty() || !is_c_compiler(name) {
+        if extra.is_empty() {
             return kept;
         }
+        // What compiles C puts kache in front of the compiler where Cargo does, and kache becomes that.
         // SAFETY: the caller's arguments, as it passes them on.
-        unsafe { Self::extended(given, extra) }.unwrap_or(kept)
+        let behind = unsafe { if file_name(executable) == b"kache" { first(given) } else { b"" } };
+        if is_c_compiler(file_name(executable)) {
+            // SAFETY: as above.
+            unsafe { Self::extended(given, 1, extra) }.unwrap_or(kept)
+        } else if is_c_compiler(file_name(behind)) {
+            // SAFETY: as above.
+            unsafe { Self::extended(given, 2, extra) }.unwrap_or(kept)
+        } else {
+            kept
+        }
     }
 
+    /// The arguments with `extra` behind the first `words` of them.
+    ///
     /// # Safety
     /// `given` is an array of C strings that ends with null.
-    unsafe fn extended(given: List, extra: &'static [u8]) -> Option<Self> {
+    unsafe fn extended(given: List, words: usize, extra: &'static [u8]) -> Option<Self> {
         let mut count = 0_usize;
         // SAFETY: the array ends with null.
         let runs_itself = unsafe {
             while !(*given.add(count)).is_null() {
                 count += 1;
             }
-            count > 1 && bytes(*given.add(1)).starts_with(b"-cc1")
+            count > words && bytes(*given.add(words)).starts_with(b"-cc1")
         };
-        if count == 0 || runs_itself {
+        if count < words || runs_itself {
             return None;
         }
         let added = extra.split_inclusive(|byte| *byte == 0).count();
@@ -63,11 +74,13 @@ impl Arguments {
         // SAFETY: the fresh memory has a place for each argument and the closing null; each part of
         // `extra` ends with NUL and lives as long as the process.
         unsafe {
-            *list = *given;
-            for (index, argument) in extra.split_inclusive(|byte| *byte == 0).enumerate() {
-                *list.add(1 + index) = argument.as_ptr().cast();
+            for index in 0..words {
+                *list.add(index) = *given.add(index);
             }
-            for index in 1..count {
+            for (index, argument) in extra.split_inclusive(|byte| *byte == 0).enumerate() {
+                *list.add(words + index) = argument.as_ptr().cast();
+            }
+            for index in words..count {
                 *list.add(added + index) = *given.add(index);
             }
         }
@@ -80,6 +93,21 @@ impl Drop for Arguments {
         if !self.memory.is_null() {
             system::unmap(self.memory, self.memory_bytes);
         }
+    }
+}
+
+fn file_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// The first argument behind the program's own name; empty if there is none.
+///
+/// # Safety
+/// `given` is an array of C strings that ends with null.
+unsafe fn first<'a>(given: List) -> &'a [u8] {
+    // SAFETY: nothing behind the closing null is read.
+    unsafe {
+        if (*given).is_null() || (*given.add(1)).is_null() { b"" } else { bytes(*given.add(1)) }
     }
 }
 
