@@ -4,10 +4,10 @@
 //! miss notes in its event what differed from the snapshot before. `why-miss` shows that note.
 
 use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use store_format::snapshot::{SNAPSHOT_PARTS_MAX, SNAPSHOT_TEXT_BYTES_MAX};
-use store_format::{Digest, Input, InputKind, Manifest, Root, Snapshot, SnapshotPart};
+use store_format::{Digest, Input, InputKind, Manifest, Root, RootedPath, Snapshot, SnapshotPart};
 
 use crate::account::kind_of;
 use crate::index::Kind;
@@ -75,9 +75,8 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
 /// nobody may have read them.
 fn environment(values: &Inputs) -> impl Iterator<Item = SnapshotPart> {
     values.each_variable().into_iter().map(|(name, value)| {
-        let mut label = b"variable ".to_vec();
-        label.extend_from_slice(name.as_bytes());
-        part(label, short(&value.0))
+        let name = RootedPath { root: None, path: name.into_vec() };
+        part(label(&Input { kind: InputKind::Variable, name }), short(&value.0))
     })
 }
 

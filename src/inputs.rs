@@ -174,10 +174,7 @@ impl<'a> Inputs<'a> {
     }
 
     fn text(&self, value: &[u8]) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"text\0");
-        hasher.update(&self.roots.template(value));
-        finish(&hasher)
+        of_kind(b"text\0", &self.roots.template(value))
     }
 
     fn program(&self, name: &OsStr) -> Option<Digest> {
@@ -189,10 +186,7 @@ impl<'a> Inputs<'a> {
 
     fn root_location(&self, root: Root) -> Option<Digest> {
         let path = self.roots.path(root)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"location\0");
-        hasher.update(path.as_os_str().as_bytes());
-        Some(finish(&hasher))
+        Some(of_kind(b"location\0", path.as_os_str().as_bytes()))
     }
 }
 
@@ -260,23 +254,14 @@ fn presence(path: &Path) -> Option<Digest> {
 
 fn link_target(path: &Path) -> Option<Digest> {
     match fs::read_link(path) {
-        Ok(target) => {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(b"link\0");
-            hasher.update(target.as_os_str().as_bytes());
-            Some(finish(&hasher))
-        }
+        Ok(target) => Some(of_kind(b"link\0", target.as_os_str().as_bytes())),
         Err(error) if error.is_absent() => Some(absent()),
         Err(_) => presence(path),
     }
 }
 
 fn machine(fact: &[u8]) -> Option<Digest> {
-    let told = Fact::from_name(fact)?.told()?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"machine\0");
-    hasher.update(&told);
-    Some(finish(&hasher))
+    Some(of_kind(b"machine\0", &Fact::from_name(fact)?.told()?))
 }
 
 /// The value of whatever is not there.
@@ -289,9 +274,14 @@ fn tag(name: &[u8]) -> Digest {
 }
 
 fn present(content: &Digest) -> Digest {
+    of_kind(b"content\0", &content.0)
+}
+
+/// The digest of a value that no value of another kind has.
+fn of_kind(kind: &[u8], value: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"content\0");
-    hasher.update(&content.0);
+    hasher.update(kind);
+    hasher.update(value);
     finish(&hasher)
 }
 

@@ -193,11 +193,14 @@ impl<'a> Sorter<'a> {
             Access::Wrote(path) | Access::Removed(path) | Access::Linked { link: path, .. } => {
                 self.made.insert(flat(path));
             }
-            Access::Read(path) => self.read_anywhere(path)?,
-            Access::Listed(path) => {
-                if machine::place(&flat(path)) == Place::Opaque {
-                    return Err(Uncacheable::Opaque(path.clone()));
+            Access::Read(path) => {
+                if let Place::Fact(fact) = not_opaque(path)? {
+                    self.facts.insert(fact);
                 }
+                self.read(path);
+            }
+            Access::Listed(path) => {
+                not_opaque(path)?;
                 if !self.is_known(path) && !self.ground.is_searched(path) {
                     self.listings.insert(path);
                 }
@@ -244,16 +247,6 @@ impl<'a> Sorter<'a> {
                     return Err(Uncacheable::LocalSocket(path.clone()));
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn read_anywhere(&mut self, path: &'a Path) -> Result<(), Uncacheable> {
-        match machine::place(&flat(path)) {
-            Place::Fact(fact) => drop(self.facts.insert(fact)),
-            Place::State => {}
-            Place::Opaque => return Err(Uncacheable::Opaque(path.to_owned())),
-            Place::Ordinary => self.read(path),
         }
         Ok(())
     }
@@ -352,6 +345,14 @@ impl<'a> Sorter<'a> {
             inputs.insert(bare(InputKind::AllVariables, b""));
         }
         inputs.into_iter().collect()
+    }
+}
+
+/// What a place that was read says of the machine.
+fn not_opaque(path: &Path) -> Result<Place, Uncacheable> {
+    match machine::place(&flat(path)) {
+        Place::Opaque => Err(Uncacheable::Opaque(path.to_owned())),
+        place => Ok(place),
     }
 }
 

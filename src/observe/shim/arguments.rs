@@ -34,18 +34,15 @@ impl Arguments {
         if extra.is_empty() {
             return kept;
         }
+        let name = file_name(executable);
         // What compiles C puts kache in front of the compiler where Cargo does, and kache becomes that.
         // SAFETY: the caller's arguments, as it passes them on.
-        let behind = unsafe { if file_name(executable) == b"kache" { first(given) } else { b"" } };
-        if is_c_compiler(file_name(executable)) {
-            // SAFETY: as above.
-            unsafe { Self::extended(given, 1, extra) }.unwrap_or(kept)
-        } else if is_c_compiler(file_name(behind)) {
-            // SAFETY: as above.
-            unsafe { Self::extended(given, 2, extra) }.unwrap_or(kept)
-        } else {
-            kept
+        let is_behind = name == b"kache" && is_c_compiler(file_name(unsafe { first(given) }));
+        if !is_behind && !is_c_compiler(name) {
+            return kept;
         }
+        // SAFETY: as above.
+        unsafe { Self::extended(given, 1 + usize::from(is_behind), extra) }.unwrap_or(kept)
     }
 
     /// The arguments with `extra` behind the first `words` of them.
