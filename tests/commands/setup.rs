@@ -2,7 +2,7 @@
 
 use crate::space::Space;
 use snapbox::{assert_data_eq, str};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The executable with a home directory of Cargo of its own, and `kache` not in `PATH`.
@@ -204,38 +204,54 @@ fn the_doctor_sets_the_wrapper_when_asked() {
     assert!(again.contains("ok wrapper [KACHE], set by [ROOT]/cargo/config.toml"), "{again}");
 }
 
+/// The files of a store, in the order of their digests.
+fn blobs(space: &Space) -> Vec<PathBuf> {
+    let shards = std::fs::read_dir(space.path("store/blobs")).unwrap();
+    let files = shards.flat_map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap());
+    let mut blobs: Vec<_> = files.map(|blob| blob.unwrap().path()).collect();
+    blobs.sort();
+    blobs
+}
+
+fn rewrite(path: &Path, change: fn(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    change(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// How many lines of what the doctor says begin with a word.
+fn count(space: &Space, arguments: &[&str], word: &str) -> usize {
+    findings(space, arguments).lines().filter(|line| line.starts_with(word)).count()
+}
+
 #[test]
 fn damaged_files_of_the_store_are_found_and_their_results_removed() {
     let space = built_copy();
-    let mut blobs = Vec::new();
-    for shard in std::fs::read_dir(space.path("store/blobs")).unwrap() {
-        for blob in std::fs::read_dir(shard.unwrap().path()).unwrap() {
-            blobs.push(blob.unwrap().path());
-        }
-    }
-    blobs.sort();
-    let count = |arguments: &[&str], word: &str| {
-        let text = findings(&space, arguments);
-        text.lines().filter(|line| line.starts_with(word)).count()
-    };
-    let rewrite = |path: &Path, change: fn(&mut Vec<u8>)| {
-        let mut bytes = std::fs::read(path).unwrap();
-        std::fs::remove_file(path).unwrap();
-        change(&mut bytes);
-        std::fs::write(path, bytes).unwrap();
-    };
+    let blobs = blobs(&space);
     rewrite(&blobs[0], |bytes| bytes[0] ^= 1);
-    assert_eq!(count(&["doctor", "--verify"], "finding"), 0);
-    assert_eq!(count(&["doctor", "--checksums"], "finding"), 1);
+    assert_eq!(count(&space, &["doctor", "--verify"], "finding"), 0);
+    assert_eq!(count(&space, &["doctor", "--checksums"], "finding"), 1);
     rewrite(&blobs[1], |bytes| bytes.truncate(bytes.len() / 2));
-    assert_eq!(count(&["doctor", "--verify"], "finding"), 1);
+    assert_eq!(count(&space, &["doctor", "--verify"], "finding"), 1);
     std::fs::remove_file(&blobs[2]).unwrap();
-    let all = count(&["doctor", "--checksums"], "finding");
-    assert_eq!(count(&["doctor", "--checksums", "--repair"], "fixed"), all);
-    assert_eq!(count(&["doctor", "--checksums"], "finding"), 0);
+    let all = count(&space, &["doctor", "--checksums"], "finding");
+    assert_eq!(count(&space, &["doctor", "--checksums", "--repair"], "fixed"), all);
+    assert_eq!(count(&space, &["doctor", "--checksums"], "finding"), 0);
     assert!(!blobs[0].exists() && !blobs[1].exists());
     let results = space.json(&["stats", "--json"])["storage"]["results"].as_u64().unwrap();
     assert_eq!(results, 7 - all as u64);
+}
+
+/// Of two damaged files of one result, the second stayed: the first was enough to remove the result.
+#[test]
+fn a_repair_leaves_no_damaged_file_behind() {
+    let space = built_copy();
+    for blob in blobs(&space) {
+        rewrite(&blob, |bytes| bytes[0] ^= 1);
+    }
+    assert_eq!(count(&space, &["doctor", "--checksums", "--repair"], "fixed"), 7);
+    assert_eq!(blobs(&space), Vec::<PathBuf>::new());
 }
 
 #[test]

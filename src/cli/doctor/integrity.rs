@@ -77,7 +77,8 @@ pub(super) fn check(
     Ok(lines)
 }
 
-/// What keeps a result from being restored; a blob that several results have is checked once.
+/// What keeps a result from being restored, the first of it; a blob that several results have is
+/// checked once.
 fn damage_of(
     result: &ResultRecord,
     cache_dir: &Path,
@@ -88,6 +89,8 @@ fn damage_of(
         .outputs
         .iter()
         .filter(|output| output.node == NodeKind::File && output.inline.is_none());
+    let mut first = None;
+    // All of them, so that a repair removes each one that is damaged.
     for output in files {
         let known = blobs.get(&output.blob).copied();
         let damage = if let Some(damage) = known {
@@ -98,18 +101,20 @@ fn damage_of(
             blobs.insert(output.blob, damage);
             damage
         };
-        if let Some(damage) = damage {
-            let crate_name = String::from_utf8_lossy(&result.crate_name);
-            let name = String::from_utf8_lossy(&output.name);
-            let what = match damage {
-                Damage::Missing => "is missing from the store",
-                Damage::Size => "has another size than it was stored with",
-                Damage::Content => "has another content than it was stored with",
-            };
-            return Ok(Some(format!("{crate_name}: {name} {what}")));
+        if first.is_none() {
+            first = damage.map(|damage| (output, damage));
         }
     }
-    Ok(None)
+    Ok(first.map(|(output, damage)| {
+        let crate_name = String::from_utf8_lossy(&result.crate_name);
+        let name = String::from_utf8_lossy(&output.name);
+        let what = match damage {
+            Damage::Missing => "is missing from the store",
+            Damage::Size => "has another size than it was stored with",
+            Damage::Content => "has another content than it was stored with",
+        };
+        format!("{crate_name}: {name} {what}")
+    }))
 }
 
 fn inspect(path: &Path, output: &Output, depth: Depth) -> Result<Option<Damage>, FsError> {
