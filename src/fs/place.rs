@@ -79,7 +79,7 @@ fn replace<T>(to: &Path, make: impl FnOnce(&Path) -> Result<T, FsError>) -> Resu
 
 /// For a temporary file of an inode that has no other name.
 fn rename_or_remove(temporary: &Path, to: &Path) -> Result<(), FsError> {
-    let renamed = retry(|| rustix::fs::rename(temporary, to)).context("rename to", to);
+    let renamed = posix::put(temporary, to).context("rename to", to);
     if renamed.is_err() {
         // The rename's failure is what matters.
         drop(remove_if_present(temporary));

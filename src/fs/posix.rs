@@ -129,6 +129,38 @@ pub(super) fn set_mode_bits(file: &OwnedFd, mode: Mode) -> Result<(), Errno> {
     retry(|| rustix::fs::fchmod(file, mode))
 }
 
+/// Gives a new file, whose only name is `temporary`, the name `to`, in place of the file that has it.
+///
+/// ext4 writes a file's content out before a rename over another file, which takes longer than all
+/// else that puts a small file in place. It does not where the two change places; the one that had
+/// the name is then removed.
+#[cfg(target_os = "linux")]
+pub(super) fn put(temporary: &Path, to: &Path) -> Result<(), Errno> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let rename = |flags| retry(|| renameat_with(CWD, temporary, CWD, to, flags));
+    let done = match rename(RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => rename(RenameFlags::EXCHANGE).and_then(|()| {
+            retry(|| rustix::fs::unlink(temporary)).inspect_err(|_| {
+                // A directory had the name, and gets it back.
+                rename(RenameFlags::EXCHANGE).ok();
+            })
+        }),
+        done => done,
+    };
+    match done {
+        // A filesystem that knows no such renames, or nothing has the name any more.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::NOENT) => {
+            retry(|| rustix::fs::rename(temporary, to))
+        }
+        done => done,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn put(temporary: &Path, to: &Path) -> Result<(), Errno> {
+    retry(|| rustix::fs::rename(temporary, to))
+}
+
 /// Whether a refusal to clone, link or copy within the kernel means "not between these two
 /// places": another filesystem, or one without the operation, or a policy, or a full inode.
 pub(super) fn is_not_here(errno: Errno) -> bool {

@@ -166,6 +166,16 @@ fn texts_and_links_replace_what_stood_there() {
 }
 
 #[test]
+fn a_directory_keeps_its_name_when_a_file_is_to_have_it() {
+    let space = Space::new();
+    let to = space.path("to");
+    create_directories(&to.join("below")).unwrap();
+    assert!(write_new(&to, b"text", 0o600).is_err());
+    assert_eq!(list_names(&to).unwrap(), ["below"]);
+    space.check_tidy();
+}
+
+#[test]
 fn directories_are_made_listed_and_removed_with_all_below() {
     let space = Space::new();
     let deep = space.path("a/b/c");

@@ -101,6 +101,23 @@ fn a_hit_starts_no_process_and_no_thread_and_makes_few_system_calls() {
     assert!(own.len() <= CALLS_MAX, "{} calls, at most {CALLS_MAX}:\n{trace}", own.len());
 }
 
+/// ext4 writes a file out before it is renamed over another one: that took longer than all else that
+/// a hit does in a target directory that is not empty.
+#[test]
+fn a_hit_renames_nothing_over_a_file() {
+    let space = warm();
+    compile(&space).succeed();
+    let trace = space.path("trace").display().to_string();
+    let hit = compile(&space).launched_by(["strace", "-f", "-o", &trace]).succeed();
+    assert_eq!(hit.compiled, [""; 0]);
+    let trace = space.read("trace");
+    let renames: Vec<&str> = trace.lines().filter(|line| line.contains(" rename")).collect();
+    let count = |ending: &str| renames.iter().filter(|line| line.contains(ending)).count();
+    // Dep-info and metadata; the library is a link already.
+    let found = [count("RENAME_NOREPLACE) = -1 EEXIST"), count("RENAME_EXCHANGE) = 0")];
+    assert_eq!((found, renames.len()), ([2, 2], 4), "{trace}");
+}
+
 #[test]
 fn a_hit_needs_little_memory() {
     let space = warm();
