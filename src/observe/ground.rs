@@ -33,7 +33,7 @@ pub struct ScriptContext<'a> {
     pub working_directory: &'a Path,
 }
 
-/// Both kinds of context in the same terms.
+/// Both kinds of context in the same terms. Its paths are flat, and what is asked of it is made so.
 pub(super) struct Ground<'a> {
     sysroot: &'a Path,
     cache_directory: &'a Path,
@@ -174,22 +174,24 @@ impl<'a> Ground<'a> {
 
     /// Whether a file that was made is an output.
     pub(super) fn is_output(&self, path: &Path) -> bool {
-        let in_temporary = self.temporary.iter().any(|directory| path.starts_with(directory));
-        let in_out_dir = self.out_dir.as_ref().is_some_and(|directory| path.starts_with(directory));
-        let is_own = in_out_dir || self.own_outputs.contains(path);
-        let is_incremental =
-            self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory));
-        !is_incremental && !is_state_of_the_machine(path) && (is_own || !in_temporary)
+        let place = flat(path);
+        let in_temporary = self.temporary.iter().any(|directory| place.starts_with(directory));
+        let is_in = |directory: &Option<PathBuf>| {
+            directory.as_ref().is_some_and(|directory| place.starts_with(directory))
+        };
+        let is_own = is_in(&self.out_dir) || self.own_outputs.contains(&*place);
+        !is_in(&self.incremental) && !is_state_of_the_machine(&place) && (is_own || !in_temporary)
     }
 
     /// The directory of incremental data that a path lies in: the compiler makes one for each unit.
     pub(super) fn incremental_unit(&self, path: &Path) -> Option<PathBuf> {
         let all = self.incremental.as_ref()?;
-        let unit = path.strip_prefix(all).ok()?.components().next()?;
+        let place = flat(path);
+        let unit = place.strip_prefix(all).ok()?.components().next()?;
         Some(all.join(unit))
     }
 
-    /// Directories that exist because the call names them, and those above.
+    /// Directories that exist because the call names them, and those above; flat.
     pub(super) fn named_directories(&self) -> impl Iterator<Item = &Path> {
         let directories = [self.sysroot, self.working_directory, self.cache_directory];
         let named = self.searched.iter().chain(&self.out_dir).map(PathBuf::as_path);

@@ -306,16 +306,15 @@ impl<'a> Sorter<'a> {
     }
 
     fn inputs(self, roots: &Roots) -> Vec<Input> {
-        let below_others: HashSet<&Path> = self
-            .files
-            .iter()
-            .chain(&self.listings)
-            .chain(&self.present)
-            .flat_map(|path| path.ancestors().skip(1))
-            .chain(self.ground.named_directories())
+        let others = self.files.iter().chain(&self.listings).chain(&self.present);
+        let below_others: HashSet<Cow<Path>> = others
+            .flat_map(|path| above(path))
+            .chain(self.ground.named_directories().map(Cow::Borrowed))
             .collect();
         let implied = |path: &&Path| {
-            below_others.contains(path) || self.files.contains(path) || self.listings.contains(path)
+            below_others.contains(&flat(path))
+                || self.files.contains(path)
+                || self.listings.contains(path)
         };
         let absent_above =
             |path: &&Path| path.ancestors().skip(1).any(|above| self.absent.contains(above));
@@ -345,6 +344,16 @@ impl<'a> Sorter<'a> {
             inputs.insert(bare(InputKind::AllVariables, b""));
         }
         inputs.into_iter().collect()
+    }
+}
+
+/// The directories above a path, flat.
+fn above(path: &Path) -> Vec<Cow<'_, Path>> {
+    match flat(path) {
+        Cow::Borrowed(path) => path.ancestors().skip(1).map(Cow::Borrowed).collect(),
+        Cow::Owned(path) => {
+            path.ancestors().skip(1).map(|above| Cow::Owned(above.to_owned())).collect()
+        }
     }
 }
 

@@ -193,6 +193,24 @@ fn a_symlinked_target_directory_stays_fresh() {
     space.build("a").assert_compiled(&[], "a warm build");
 }
 
+/// Nothing was stored there: the same directory was compared in two spellings.
+#[test]
+fn a_target_directory_beside_the_checkout_named_by_way_of_dots_is_like_any_other() {
+    let mut space = TestSpace::new();
+    space.sample("a/checkout");
+    space.sample("b/checkout");
+    space.set_variable("CARGO_TARGET_DIR", "../out/target");
+    space.build("a/checkout");
+    space.build("a/checkout").assert_fresh("after a cold build");
+    space.remove("a/out");
+    for checkout in ["a", "b"] {
+        let directory = format!("{checkout}/checkout");
+        space.build(&directory).assert_compiled(&[], "a warm build");
+        space.build(&directory).assert_fresh("after a warm build");
+        assert_eq!(space.output_of(&format!("{checkout}/out/target/debug/app")), SAMPLE_OUTPUT);
+    }
+}
+
 #[test]
 fn the_new_build_directory_layout_stays_fresh() {
     let mut space = TestSpace::new();
