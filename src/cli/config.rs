@@ -43,6 +43,7 @@ enum Command {
     /// Print every key, its value and where that comes from.
     #[command(after_help = "Example: kache config list --json")]
     List {
+        /// As JSON, for scripts
         #[arg(long)]
         json: bool,
     },

@@ -20,6 +20,7 @@ pub(super) struct Options {
     crate_name: Option<String>,
     #[arg(long, value_enum, default_value_t = Sort::Name)]
     sort: Sort,
+    /// As JSON, for scripts
     #[arg(long)]
     json: bool,
 }

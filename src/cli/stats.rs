@@ -17,6 +17,7 @@ use std::time::Duration;
 pub(super) struct Options {
     #[command(flatten)]
     since: Since,
+    /// As JSON, for scripts
     #[arg(long)]
     json: bool,
 }

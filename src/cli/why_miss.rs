@@ -17,8 +17,10 @@ use store_format::{Event, EventOutcome};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kache why-miss my-crate")]
 pub(super) struct Options {
+    /// The crate's name, with dashes or underscores
     #[arg(value_name = "CRATE")]
     crate_name: String,
+    /// As JSON, for scripts
     #[arg(long)]
     json: bool,
 }
