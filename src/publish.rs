@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use store_format::{
@@ -17,15 +17,14 @@ use store_format::{
     UnitKey,
 };
 
+use crate::changed;
 use crate::client;
 use crate::compile::Compiled;
 use crate::config::Config;
 use crate::explain;
-use crate::fs;
 use crate::index::Kind;
-use crate::inputs::{Inputs, find_program, is_shared_mtime};
+use crate::inputs::Inputs;
 use crate::key::action_key;
-use crate::listing;
 use crate::outcome::Reason;
 use crate::process;
 use crate::roots::RootSet;
@@ -120,7 +119,7 @@ fn store(
         Inputs::new(&session.roots, &session.store.memo, &session.working_directory).keeping();
     let action = action_key(session.unit, &manifest, &mut values)
         .ok_or_else(|| Reason::Uncacheable("an input cannot be read".into()))?;
-    refuse_changed(&manifest, &seen.absent, &values, started_ns)?;
+    changed::refuse_changed(&manifest, &seen.absent, &values, started_ns)?;
     let explanation = explain::compare(session, &manifest, &mut values);
     drop(values);
 
@@ -210,59 +209,4 @@ pub fn confirm(store: &Store, result: &ResultRecord) {
     if let Err(error) = store.index.put(Kind::Result, &result.action.0, &confirmed.encode()) {
         crate::log::warn!("a verified result stays unconfirmed: {error}");
     }
-}
-
-/// Fails if an input may have changed since the compilation began.
-fn refuse_changed(
-    manifest: &Manifest,
-    absent: &BTreeSet<Input>,
-    values: &Inputs,
-    started_ns: i64,
-) -> Result<(), Reason> {
-    for input in &manifest.inputs {
-        let changed = match input.kind {
-            // Cargo changes it all the time; the names that matter are not of its making.
-            InputKind::Listing if listing::is_cargos(&input.name) => false,
-            InputKind::File | InputKind::Listing | InputKind::Presence | InputKind::LinkTarget => {
-                let changed = |path: PathBuf| match fs::stat(&path) {
-                    // Whatever came and went in between, it is as the compiler found it.
-                    Err(error) if error.is_absent() && absent.contains(input) => false,
-                    _ => changed_since(&path, started_ns),
-                };
-                values.path(input).is_none_or(changed)
-            }
-            // Cargo writes crates under its own lock, and a new hardlink changes their `ctime`.
-            InputKind::DependencyMetadata | InputKind::DependencyLibrary => {
-                values.dependency_mtime_ns(input).is_some_and(|mtime_ns| mtime_ns > started_ns)
-            }
-            InputKind::Program => {
-                let name = OsStr::from_bytes(&input.name.path);
-                let program = find_program(name, values.working_directory);
-                program.is_some_and(|path| changed_since(&path, started_ns))
-            }
-            InputKind::Variable
-            | InputKind::AllVariables
-            | InputKind::RootLocation
-            | InputKind::Machine => false,
-        };
-        if changed {
-            let name = String::from_utf8_lossy(&input.name.path).into_owned();
-            return Err(Reason::InputChanged(name));
-        }
-    }
-    Ok(())
-}
-
-/// Whether the file, or for an absent one the nearest directory above it, changed after `since_ns`.
-/// Equal times mean "before".
-fn changed_since(path: &Path, since_ns: i64) -> bool {
-    for path in path.ancestors() {
-        match fs::stat(path) {
-            Ok(stat) if is_shared_mtime(stat.mtime_ns) => return false,
-            Ok(stat) => return stat.ctime_ns > since_ns,
-            Err(error) if error.is_absent() => {}
-            Err(_) => return true,
-        }
-    }
-    true
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::toolchain::Toolchain;
-use crate::support::{TestSpace, open_for_reader, succeed};
+use crate::support::{TestSpace, succeed};
 
 /// Which of its two values an input has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,31 +347,6 @@ fn a_macro_that_asks_a_network_service_is_never_cached() {
     space.build("p").assert_compiled(&["p(bin)"], "the unit that asked is compiled again");
     assert_eq!(space.output_of("p/target/debug/p"), "two\n");
     answers.join().expect("the service answered twice");
-}
-
-#[test]
-fn a_file_that_changes_while_it_is_compiled_is_not_remembered_as_what_it_became() {
-    let space = with_macro(
-        "let text = std::fs::read_to_string(here.join(\"data.txt\")).unwrap();\n\
-         std::fs::read(here.join(\"gate\")).unwrap();\n\
-         text",
-    );
-    let gate = space.path("p/gate");
-    space.write("p/data.txt", "one");
-    succeed(Command::new("mkfifo").arg(&gate));
-    let mut build = space.cargo("p", ["build"]).command().spawn().expect("cargo can be started");
-    // The macro has read the file once it opens the pipe, and goes on when that is closed.
-    let opened = open_for_reader(&gate);
-    space.write("p/data.txt", "two");
-    drop(opened);
-    assert!(build.wait().expect("cargo ends").success());
-    assert_eq!(space.output_of("p/target/debug/p"), "one\n", "the file as the macro read it");
-
-    space.remove("p/target");
-    space.remove("p/gate");
-    space.write("p/gate", "");
-    space.build("p");
-    assert_eq!(space.output_of("p/target/debug/p"), "two\n", "the file as it is now");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod eviction;
 mod freshness;
 mod hidden_inputs;
 mod kinds;
+mod meanwhile;
 mod never_in_the_way;
 mod script_runs;
 mod scripts;

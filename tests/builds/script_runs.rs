@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::never_in_the_way::WITHOUT_PRIVILEGE;
 use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::disk::snapshot;
+use crate::support::gate::Gate;
 use crate::support::toolchain::kache;
 use crate::support::{Cargo, TestSpace, open_for_reader, succeed};
 
@@ -270,20 +271,15 @@ fn a_run_that_is_killed_leaves_nothing_wrong() {
     check_killed(Signal::KILL);
 }
 
-/// Builds `p`, whose script makes its value of the input first and then reads the pipe `p/gate`, while
-/// the input changes in between; and then with each value of the input from nothing.
+/// Builds `p`, whose script makes its value of the input first and then stops at the gate, while the
+/// input changes in between; and then with each value of the input from nothing.
 #[track_caller]
-fn check_change_during_the_run(space: &TestSpace, put: impl Fn(&TestSpace, &str)) {
+fn check_change_during_the_run(space: &TestSpace, gate: Gate, put: impl Fn(&TestSpace, &str)) {
     put(space, "one");
-    succeed(Command::new("mkfifo").arg(space.path("p/gate")));
     let mut command = space.cargo("p", ["build"]).command();
     let mut child = command.stderr(Stdio::null()).spawn().expect("cargo can be started");
-    let opened = open_for_reader(&space.path("p/gate"));
-    put(space, "two");
-    drop(opened);
+    let _gate = gate.pass(|| put(space, "two"));
     assert!(child.wait().expect("cargo ends").success());
-    space.remove("p/gate");
-    space.write("p/gate", "");
     for value in ["two", "one", "two"] {
         put(space, value);
         space.remove("p/target");
@@ -294,19 +290,22 @@ fn check_change_during_the_run(space: &TestSpace, put: impl Fn(&TestSpace, &str)
 
 #[test]
 fn a_file_that_changes_during_the_run_is_not_taken_for_what_it_became() {
-    let space = with_script(
-        "let value = std::fs::read_to_string(here.join(\"data.txt\")).unwrap();\n\
-         std::fs::read(here.join(\"gate\")).unwrap();\nvalue",
-    );
-    check_change_during_the_run(&space, |space, value| drop(space.write("p/data.txt", value)));
+    let gate = Gate::new();
+    let space = with_script(&format!(
+        "let value = std::fs::read_to_string(here.join(\"data.txt\")).unwrap();\n{}value",
+        gate.code()
+    ));
+    let put = |space: &TestSpace, value: &str| drop(space.write("p/data.txt", value));
+    check_change_during_the_run(&space, gate, put);
 }
 
 #[test]
 fn a_program_that_changes_during_the_run_is_not_taken_for_what_it_became() {
-    let mut space = with_script(
-        "let value = run(&mut Command::new(\"describe\"));\n\
-         std::fs::read(here.join(\"gate\")).unwrap();\nvalue",
-    );
+    let gate = Gate::new();
+    let mut space = with_script(&format!(
+        "let value = run(&mut Command::new(\"describe\"));\n{}value",
+        gate.code()
+    ));
     space.set_variable("PATH", &format!("{}:/usr/bin:/bin", space.path("tools").display()));
     for value in ["one", "two"] {
         let code =
@@ -315,7 +314,7 @@ fn a_program_that_changes_during_the_run_is_not_taken_for_what_it_became() {
         succeed(Command::new("cc").arg("-o").args([&program, &source]));
     }
     fs::create_dir(space.path("tools")).expect("a directory can be created");
-    check_change_during_the_run(&space, |space, value| {
+    check_change_during_the_run(&space, gate, |space, value| {
         fs::copy(space.path(value), space.path("tools/describe")).expect("a program can be copied");
     });
 }

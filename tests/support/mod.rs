@@ -7,6 +7,7 @@
 
 pub(crate) mod cargo;
 pub(crate) mod disk;
+pub(crate) mod gate;
 pub(crate) mod sample;
 pub(crate) mod toolchain;
 
