@@ -5,17 +5,19 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 13] = [
     "src/observe/shim.rs",
     "src/observe/layout.rs",
     "src/observe/shim",
     "src/observe/shim/arguments.rs",
+    "src/observe/shim/descriptor.rs",
     "src/observe/shim/exec.rs",
     "src/observe/shim/files.rs",
     "src/observe/shim/log.rs",
     "src/observe/shim/lookups.rs",
     "src/observe/shim/next.rs",
     "src/observe/shim/probes.rs",
+    "src/observe/shim/surroundings.rs",
     "src/observe/shim/system.rs",
 ];
 

@@ -111,7 +111,10 @@ impl<'a> Inputs<'a> {
     fn file(&self, path: &Path) -> Option<Digest> {
         match fs::stat(path) {
             Ok(stat) if stat.kind == FileKind::Directory => Some(tag(b"directory")),
-            Ok(stat) => Some(present(&self.content(path, &stat).ok()?)),
+            Ok(stat) => {
+                let content = self.content(path, &stat).ok()?;
+                Some(if is_executable(&stat) { executable(&content) } else { present(&content) })
+            }
             Err(error) if error.is_absent() => Some(absent()),
             Err(_) => None,
         }
@@ -243,13 +246,32 @@ pub fn find_program(name: &OsStr, working_directory: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Whether something is there, with what looking at it tells of it. Its times are not among that:
+/// they differ between checkouts.
 fn presence(path: &Path) -> Option<Digest> {
-    match fs::stat(path) {
+    match fs::lstat(path) {
+        Ok(stat) if stat.kind == FileKind::Symlink => {
+            Some(of_kind(b"through a link\0", &attributes(fs::stat(path))?.0))
+        }
+        looked => attributes(looked),
+    }
+}
+
+fn attributes(looked: Result<Stat, FsError>) -> Option<Digest> {
+    match looked {
         Ok(stat) if stat.kind == FileKind::Directory => Some(tag(b"directory")),
+        Ok(stat) if stat.kind == FileKind::File => {
+            let kind = if is_executable(&stat) { &b"program of size\0"[..] } else { b"size\0" };
+            Some(of_kind(kind, &stat.size_bytes.to_le_bytes()))
+        }
         Ok(_) => Some(tag(b"file")),
         Err(error) if error.is_absent() => Some(absent()),
         Err(_) => None,
     }
+}
+
+fn is_executable(stat: &Stat) -> bool {
+    stat.mode & 0o100 != 0
 }
 
 fn link_target(path: &Path) -> Option<Digest> {
@@ -275,6 +297,10 @@ fn tag(name: &[u8]) -> Digest {
 
 fn present(content: &Digest) -> Digest {
     of_kind(b"content\0", &content.0)
+}
+
+fn executable(content: &Digest) -> Digest {
+    of_kind(b"program\0", &content.0)
 }
 
 /// The digest of a value that no value of another kind has.

@@ -1,4 +1,4 @@
-//! The names in a directory as an input.
+//! The names in a directory as an input, and what each is where the file system tells that with them.
 //!
 //! Cargo's library path leads every script to the directories where Cargo puts what it builds, and
 //! whoever searches that path for a library lists them. What Cargo and the compiler put there changes
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use store_format::{Digest, Root, RootedPath};
 
-use crate::fs;
+use crate::fs::{self, FileKind};
 use crate::inputs::{absent, finish, frame};
 
 /// Whether the names in this directory are Cargo's for the greater part.
@@ -21,35 +21,35 @@ pub fn is_cargos(directory: &RootedPath) -> bool {
 
 /// The value of the names in the directory at `path`; `None` if they cannot be read.
 pub fn value(name: &RootedPath, path: &Path) -> Option<Digest> {
-    let mut names = match fs::list_names(path) {
-        Ok(names) => names,
+    let mut entries = match fs::list(path) {
+        Ok(entries) => entries,
         Err(error) => return error.is_absent().then(absent),
     };
     if is_cargos(name) {
-        names = foreign(names);
+        retain_foreign(&mut entries);
     }
-    names.sort();
+    entries.sort();
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"listing\0");
-    for name in names {
+    for (name, kind) in entries {
         frame(&mut hasher, name.as_bytes());
+        hasher.update(&[kind.map_or(0, |kind| 1 + kind as u8)]);
     }
     Some(finish(&hasher))
 }
 
-/// The names that neither Cargo nor the compiler gives.
-fn foreign(mut names: Vec<OsString>) -> Vec<OsString> {
-    let described: HashSet<Vec<u8>> = names
+/// Leaves the names that neither Cargo nor the compiler gives.
+fn retain_foreign(entries: &mut Vec<(OsString, Option<FileKind>)>) {
+    let described: HashSet<Vec<u8>> = entries
         .iter()
-        .filter_map(|name| Some(name.as_bytes().strip_suffix(b".d")?.to_vec()))
+        .filter_map(|(name, _)| Some(name.as_bytes().strip_suffix(b".d")?.to_vec()))
         .collect();
-    names.retain(|name| {
+    entries.retain(|(name, _)| {
         let name = name.as_bytes();
         let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default();
         let is_unit = ends_in_hash(stem) || described.contains(stem);
         !is_unit && !is_temporary(name)
     });
-    names
 }
 
 /// Whether a name without its extensions ends as Cargo has the compiler name a unit's files.

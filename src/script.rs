@@ -206,7 +206,7 @@ impl Run {
         };
         let found = rules::script_inputs(&observation, &context)
             .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
-        seen::refuse_side_effects(&found.outputs, &self.out_dir)?;
+        seen::refuse_side_effects(&found, &self.out_dir)?;
         let mut inputs = self.session.certain.clone();
         inputs.extend(found.inputs);
         self.add_declared(stdout, &mut inputs)?;

@@ -14,7 +14,8 @@ use store_format::{Input, InputKind, Root, RootedPath};
 use crate::fs;
 use crate::invocation::depinfo::{self, DepInfo};
 use crate::invocation::{Invocation, SearchKind};
-use crate::observe::{Observation, rules};
+use crate::observe::Observation;
+use crate::observe::rules::{self, Found};
 use crate::outcome::Reason;
 use crate::roots::Roots;
 use crate::strangers;
@@ -61,7 +62,7 @@ pub fn of_compilation(
             }
             let found = rules::inputs(&observation, &context(compilation))
                 .map_err(|reason| Reason::Uncacheable(reason.to_string()))?;
-            refuse_side_effects(&found.outputs, &session.tree.base)?;
+            refuse_side_effects(&found, &session.tree.base)?;
             inputs.extend(found.inputs);
             strangers::remove(&mut inputs, &session.certain, |input| {
                 session.roots.resolve(&input.name)
@@ -87,13 +88,19 @@ pub fn of_compilation(
     Ok(Seen { inputs, outputs, absent, incremental, hides_text: !invocation.scannable() })
 }
 
-/// Fails if a file was made that restoring the outputs would not bring back. Execution counts of
-/// instrumented compilers and macros are nobody's input.
-pub fn refuse_side_effects(made: &[PathBuf], base: &Path) -> Result<(), Reason> {
+/// Fails if a file was made that restoring the outputs would not bring back, or if anything else was
+/// changed elsewhere. Execution counts of instrumented compilers and macros are nobody's input.
+pub fn refuse_side_effects(found: &Found, base: &Path) -> Result<(), Reason> {
     let is_profile = |path: &PathBuf| path.extension() == Some(OsStr::new("profraw"));
     let elsewhere = |path: &&PathBuf| !path.starts_with(base) && !is_profile(path);
-    match made.iter().find(elsewhere) {
-        Some(path) => Err(Reason::Uncacheable(format!("it made {}", path.display()))),
+    let refuse =
+        |what: &str, path: &Path| Err(Reason::Uncacheable(format!("it {what} {}", path.display())));
+    if let Some(path) = found.outputs.iter().find(elsewhere) {
+        return refuse("made", path);
+    }
+    match found.effects.iter().find(elsewhere) {
+        Some(path) if fs::lstat(path).is_ok() => refuse("made", path),
+        Some(path) => refuse("removed", path),
         None => Ok(()),
     }
 }

@@ -59,6 +59,9 @@ pub struct Observation {
     pub root_iterates_variables: bool,
     /// The files (and links) that were written and are there now.
     pub remaining: Vec<PathBuf>,
+    /// What else is not as it was: names that were there before and are gone, and directories that
+    /// were made.
+    pub effects: Vec<PathBuf>,
     /// Where temporary files go.
     pub temporary: Vec<PathBuf>,
     /// The named pipe through which make tells how many jobs may run.
@@ -70,7 +73,8 @@ impl Observation {
     /// the name that the call gives it (a target directory behind a symbolic link).
     pub fn rename(&mut self, real: &Path, given: &Path) {
         self.events.iter_mut().for_each(|access| access.rename(real, given));
-        self.remaining.iter_mut().for_each(|path| super::access::rename(path, real, given));
+        let made = self.remaining.iter_mut().chain(&mut self.effects);
+        made.for_each(|path| super::access::rename(path, real, given));
     }
 
     /// Reads a log whose writers have ended. The first process was to run `expected`.
@@ -89,6 +93,7 @@ impl Observation {
             root: None,
             root_iterates_variables: true,
             remaining: Vec::new(),
+            effects: Vec::new(),
             temporary: Vec::new(),
             jobserver: None,
         }
@@ -119,6 +124,7 @@ impl Observation {
         reader.drop_named_twice();
         let temporary = vec![std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
         let remaining = remaining(&reader.events);
+        let effects = effects(&reader.events);
         Self {
             root_iterates_variables: reader.root.as_deref().is_none_or(elf::iterates_variables),
             root: reader.root,
@@ -126,6 +132,7 @@ impl Observation {
             complete,
             processes,
             remaining,
+            effects,
             temporary,
             jobserver: jobserver(),
         }
@@ -150,6 +157,30 @@ fn remaining(events: &[Access]) -> Vec<PathBuf> {
         fs::lstat(path).is_ok_and(|stat| matches!(stat.kind, FileKind::File | FileKind::Symlink))
     };
     written.filter(is_left).cloned().collect()
+}
+
+/// Names that the processes did not make and removed, and directories that they made.
+fn effects(events: &[Access]) -> Vec<PathBuf> {
+    let mut made = HashSet::new();
+    let mut effects = Vec::new();
+    for access in events {
+        match access {
+            Access::Wrote(path) => {
+                made.insert(path.as_path());
+                if fs::lstat(path).is_ok_and(|stat| stat.kind == FileKind::Directory) {
+                    effects.push(path.clone());
+                }
+            }
+            Access::Removed(path) => {
+                let is_own = path.ancestors().any(|above| made.contains(above));
+                if !is_own && fs::lstat(path).is_err_and(|error| error.is_absent()) {
+                    effects.push(path.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    effects
 }
 
 /// The used part of a log.

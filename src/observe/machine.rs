@@ -1,7 +1,7 @@
 //! What processes can learn of the machine that they run on: by asking the kernel, and by reading
 //! what it shows as files.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -145,6 +145,8 @@ pub(super) fn place(path: &Path) -> Place {
     let names: Vec<&[u8]> =
         path.components().skip(1).map(|name| name.as_os_str().as_bytes()).collect();
     match names[..] {
+        // Behind the descriptors of another process are its files; this process's own are known.
+        [b"proc", process, b"fd", _, ..] if is_number(process) => Place::Opaque,
         [b"dev", name] if name.starts_with(b"tty") => Place::State,
         [b"dev", ..] => Place::Ordinary,
         [b"proc", process, ref rest @ ..] if is_process(process) => of_process(rest),
@@ -153,7 +155,16 @@ pub(super) fn place(path: &Path) -> Place {
 }
 
 fn is_process(name: &[u8]) -> bool {
-    matches!(name, b"self" | b"thread-self") || name.iter().all(u8::is_ascii_digit)
+    matches!(name, b"self" | b"thread-self") || is_number(name)
+}
+
+fn is_number(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_digit)
+}
+
+/// Whether the environment of a process can be read there.
+pub(super) fn is_environment(path: &Path) -> bool {
+    path.starts_with("/proc") && path.file_name() == Some(OsStr::new("environ"))
 }
 
 /// Behind `root` and `cwd` are other files, under names that mean something else for each process.

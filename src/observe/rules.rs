@@ -17,7 +17,9 @@
 //! | the named pipe of make's jobserver | how many jobs run says nothing about what comes out |
 //! | variables in [`variables`] | see there |
 //!
-//! A symbolic link that they made stands for what it leads to.
+//! A symbolic link that they made stands for what it leads to. A file that was only looked at is an input by
+//! its kind and size, and by its content where a version control system's index of times and sizes was
+//! read as well.
 //!
 //! Pure: nothing is read here. Everything else that happened is an input.
 
@@ -43,6 +45,8 @@ pub struct Found {
     pub inputs: Vec<Input>,
     /// Files and links that were made and are there, without temporary and incremental ones.
     pub outputs: Vec<PathBuf>,
+    /// What else is not as it was: names that are gone, and directories that were made.
+    pub effects: Vec<PathBuf>,
     /// The compiler's incremental data of this unit.
     pub incremental: BTreeSet<PathBuf>,
     /// Those of the inputs that were looked for and found to be absent.
@@ -84,6 +88,7 @@ fn collect(
         sorter.access(access)?;
     }
     let outputs = observation.remaining.iter().filter(|path| ground.is_output(path));
+    let effects = observation.effects.iter().filter(|path| ground.is_output(path));
     let absent = sorter.absent.difference(&sorter.present).map(|path| Input {
         kind: InputKind::Presence,
         name: roots.relativize(path.as_os_str().as_bytes()),
@@ -92,6 +97,7 @@ fn collect(
     let incremental = observation.remaining.iter().filter_map(|path| ground.incremental_unit(path));
     Ok(Found {
         outputs: outputs.cloned().collect(),
+        effects: effects.cloned().collect(),
         incremental: incremental.collect(),
         inputs: sorter.inputs(roots),
         absent,
@@ -159,6 +165,8 @@ struct Sorter<'a> {
     found_by_name: HashSet<&'a Path>,
     variables: BTreeSet<&'a [u8]>,
     all_variables: bool,
+    /// Whether what was looked at was compared with what a version control system knows of it.
+    compares_files: bool,
     facts: BTreeSet<Fact>,
 }
 
@@ -184,6 +192,7 @@ impl<'a> Sorter<'a> {
             found_by_name: HashSet::new(),
             variables: BTreeSet::new(),
             all_variables: false,
+            compares_files: false,
             facts: BTreeSet::new(),
         }
     }
@@ -197,6 +206,8 @@ impl<'a> Sorter<'a> {
                 if let Place::Fact(fact) = not_opaque(path)? {
                     self.facts.insert(fact);
                 }
+                self.all_variables |= machine::is_environment(path);
+                self.compares_files |= is_index_of_files(path);
                 self.read(path);
             }
             Access::Listed(path) => {
@@ -271,7 +282,8 @@ impl<'a> Sorter<'a> {
         let by_compiler = by.is_some_and(|by| self.ground.is_covered(by));
         let is_noise = is_noise_variable(name)
             || by_compiler && variables::is_compiler_noise(name)
-            || !self.runs_make && variables::is_make_noise(name);
+            || !self.runs_make && variables::is_make_noise(name)
+            || by.is_some_and(|by| variables::is_language(name, by));
         if !is_noise {
             self.variables.insert(name);
         }
@@ -305,7 +317,10 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    fn inputs(self, roots: &Roots) -> Vec<Input> {
+    fn inputs(mut self, roots: &Roots) -> Vec<Input> {
+        if self.compares_files {
+            self.files.append(&mut self.present);
+        }
         let others = self.files.iter().chain(&self.listings).chain(&self.present);
         let below_others: HashSet<Cow<Path>> = others
             .flat_map(|path| above(path))
@@ -355,6 +370,13 @@ fn above(path: &Path) -> Vec<Cow<'_, Path>> {
             path.ancestors().skip(1).map(|above| Cow::Owned(above.to_owned())).collect()
         }
     }
+}
+
+/// Whether a file holds the times and sizes of files: who reads it and looks at them learns whether
+/// their contents have changed.
+fn is_index_of_files(path: &Path) -> bool {
+    let is_inside = |directory: &str| path.components().any(|part| part.as_os_str() == directory);
+    path.ends_with("index") && is_inside(".git") || path.ends_with(".hg/dirstate")
 }
 
 /// What a place that was read says of the machine.

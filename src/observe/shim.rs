@@ -18,6 +18,8 @@
 
 #[path = "shim/arguments.rs"]
 mod arguments;
+#[path = "shim/descriptor.rs"]
+mod descriptor;
 #[path = "shim/exec.rs"]
 mod exec;
 #[path = "shim/files.rs"]
@@ -34,6 +36,8 @@ mod lookups;
 mod next;
 #[path = "shim/probes.rs"]
 mod probes;
+#[path = "shim/surroundings.rs"]
+mod surroundings;
 #[path = "shim/system.rs"]
 mod system;
 

@@ -127,6 +127,20 @@ const COMPILER_NOISE: &[(&str, &[&str])] = &[
 /// The jobserver, and options for make: noise unless make runs.
 const MAKE_NOISE: &[&str] = &["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS"];
 
+/// The locale: noise where compilers and their like ask for it, which diagnose in the user's language
+/// and write the same (see [`is_language`]).
+const LOCALE: &[&str] = &[
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NUMERIC",
+    "LC_TIME",
+];
+
 /// Programs that hold the environment to pass it on, and look single variables up by name. The
 /// sources of all of them read it in no other way.
 const BY_NAME: &[&str] = &[
@@ -197,6 +211,13 @@ pub(super) fn is_make_noise(name: &[u8]) -> bool {
     MAKE_NOISE.iter().any(|noise| noise.as_bytes() == name)
 }
 
+/// Whether a variable decides only in which language `executable` diagnoses.
+pub(super) fn is_language(name: &[u8], executable: &Path) -> bool {
+    const OTHERS: [&[u8]; 4] = [b"cmake", b"ninja", b"pkg-config", b"pkgconf"];
+    LOCALE.iter().any(|known| known.as_bytes() == name)
+        && (looks_up_by_name(executable) || OTHERS.contains(&plain_name(executable)))
+}
+
 /// Whether an executable is a kind of make.
 pub(super) fn is_make(path: &Path) -> bool {
     matches!(plain_name(path), b"make" | b"gmake" | b"mingw32-make")
@@ -262,6 +283,15 @@ mod tests {
         ] {
             assert!(!looks_up_by_name(Path::new("/usr/bin").join(name).as_path()), "{name}");
         }
+    }
+
+    #[test]
+    fn the_locale_is_noise_for_who_only_diagnoses_in_it() {
+        for name in ["cc", "x86_64-linux-gnu-ld", "pkg-config", "cmake"] {
+            assert!(is_language(b"LC_ALL", Path::new(name)), "{name}");
+        }
+        assert!(!is_language(b"LC_ALL", Path::new("/usr/bin/sed")));
+        assert!(!is_language(b"CFLAGS", Path::new("cc")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod support;
 
 mod checkouts;
 mod cost;
+mod detours;
 mod docs;
 mod eviction;
 mod freshness;

@@ -26,6 +26,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         root: Some("/t/script".into()),
         root_iterates_variables: false,
         remaining: Vec::new(),
+        effects: Vec::new(),
         temporary: vec!["/tmp".into()],
         jobserver: Some("/tmp/jobs".into()),
     };

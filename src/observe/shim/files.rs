@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 
 use crate::layout::{FOUND, LINKED, LISTED, MISSING, READ, REMOVED, WROTE};
-use crate::log;
+use crate::{descriptor, log};
 use crate::next::{Next, as_function, next};
 use crate::system::{
     self, AT_FDCWD, EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Node, PATH_BYTES_MAX,
@@ -69,7 +69,9 @@ fn path_with(kind: u8, directory: c_int, path: &[u8], rest: &[&[u8]]) {
         _ => (&b""[..], &b""[..]),
     };
     if path.first() == Some(&b'/') {
-        log::text(kind, &[path, first, second]);
+        if !descriptor::led_through(kind, path, [first, second]) {
+            log::text(kind, &[path, first, second]);
+        }
         return;
     }
     if !log::is_open() {
@@ -287,6 +289,20 @@ extern "C" fn fdopendir(descriptor: c_int) -> Stream {
         path(LISTED, descriptor, b"");
     }
     stream
+}
+
+/// Records that the entries of an open directory were read.
+pub(crate) fn entries_read(descriptor: c_int, length: isize) -> isize {
+    if length >= 0 {
+        path(LISTED, descriptor, b"");
+    }
+    length
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn getdents64(descriptor: c_int, to: *mut c_void, size: usize) -> isize {
+    let arguments = [descriptor as isize, to as isize, size as isize, 0, 0, 0];
+    entries_read(descriptor, system::returned(system::call(number::GETDENTS64, arguments)))
 }
 
 macro_rules! scan_family {

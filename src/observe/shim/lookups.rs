@@ -7,7 +7,7 @@ use crate::files::{Path, no_function, opened};
 use crate::layout::{LOCAL_SOCKET, MACHINE, NETWORK, OPENED_LIBRARY, VARIABLE_READ};
 use crate::next::{Next, as_function, next};
 use crate::system::{self, bytes, number};
-use crate::{exec, log, probes};
+use crate::{exec, log, probes, surroundings};
 
 next! {
     GETENV = c"getenv"; SECURE_GETENV = c"secure_getenv";
@@ -356,6 +356,18 @@ unsafe extern "C" fn dlopen(name: Path, flags: c_int) -> *mut c_void {
 
 type SystemCall = unsafe extern "C" fn(c_long, isize, isize, isize, isize, isize, isize) -> c_long;
 
+/// The flags to open with, from what the caller of `openat2` passes: those, a mode, and how the path is
+/// resolved.
+fn flags_of_openat2(how: *const [u64; 3]) -> c_int {
+    const RESOLVE_IN_ROOT: u64 = 0x10;
+    // SAFETY: null or the structure that the call demands.
+    let [flags, _, resolve] = if how.is_null() { [0; 3] } else { unsafe { *how } };
+    if resolve & RESOLVE_IN_ROOT != 0 {
+        surroundings::paths_changed();
+    }
+    flags as c_int
+}
+
 /// System calls made through the C library's door, for those that have a definition here.
 #[unsafe(no_mangle)]
 extern "C" fn syscall(
@@ -383,6 +395,9 @@ extern "C" fn syscall(
             probes::probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
             return result;
         }
+        number::GETDENTS => {
+            return crate::files::entries_read(a as c_int, next() as isize) as c_long;
+        }
         number::READLINK => {
             return probes::link_read(system::AT_FDCWD, a as Path, next() as isize) as c_long;
         }
@@ -391,9 +406,8 @@ extern "C" fn syscall(
     match number {
         number::OPENAT => opened(a as c_int, b as Path, c as c_int, || next() as c_int) as c_long,
         number::OPENAT2 => {
-            // SAFETY: the flags are the first field of the structure that the caller passes.
-            let flags = if c == 0 { 0 } else { unsafe { *(c as *const u64) } };
-            opened(a as c_int, b as Path, flags as c_int, || next() as c_int) as c_long
+            let flags = flags_of_openat2(c as *const [u64; 3]);
+            opened(a as c_int, b as Path, flags, || next() as c_int) as c_long
         }
         number::FSTATAT | number::FACCESSAT | number::FACCESSAT2 => {
             let result = next();
@@ -414,6 +428,12 @@ extern "C" fn syscall(
             exec::execveat(a as c_int, b as Path, c as exec::List, d as exec::List, e as c_int)
                 as c_long
         }
-        _ => next(),
+        number::GETDENTS64 => crate::files::entries_read(a as c_int, next() as isize) as c_long,
+        _ => {
+            if surroundings::changes_paths(number, a) {
+                surroundings::paths_changed();
+            }
+            next()
+        }
     }
 }

@@ -1,0 +1,316 @@
+//! What a macro or a build script learns by a detour is an input like what it reads.
+
+use std::process::Command;
+
+use crate::hidden_inputs::{Value, check_noticed, with_macro};
+use crate::scripts::{AGAIN, with_script};
+use crate::support::{TestSpace, succeed};
+
+/// Rust declarations of some of the C library, for macros without dependencies.
+const C: &str = "use std::ffi::{CString, c_char, c_int, c_long, c_void};\n\
+    unsafe extern \"C\" {\n\
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;\n\
+    fn read(file: c_int, to: *mut u8, size: usize) -> isize;\n\
+    fn syscall(number: c_long, ...) -> c_long;\n\
+    fn access(path: *const c_char, mode: c_int) -> c_int;\n\
+    fn dlsym(library: *const c_void, name: *const c_char) -> *const c_void;\n\
+    fn localtime(time: &i64) -> &[c_int; 9];\n}\n\
+    const O_PATH: c_int = 0o10_000_000;\n\
+    let c = |path: &std::path::Path| CString::new(path.to_str().unwrap()).unwrap();\n";
+
+/// Builds `p` from nothing with either value of the input, again and again, and checks that the
+/// program shows it. Whether anything hits does not matter.
+#[track_caller]
+fn check_right(space: &mut TestSpace, put: impl Fn(&mut TestSpace, Value)) {
+    for (turn, value) in [Value::One, Value::One, Value::Two, Value::One].into_iter().enumerate() {
+        put(space, value);
+        space.remove("p/target");
+        space.build("p");
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value.text(), "turn {turn}");
+    }
+}
+
+/// Checks that a macro which reads `p/data.txt` in this way depends on it.
+#[track_caller]
+fn check_read(body: &str) {
+    let mut space = with_macro(&format!("{C}{body}"));
+    check_noticed(&mut space, &["p(bin)"], |space, value| {
+        space.write("p/data.txt", value.text());
+    });
+}
+
+/// Checks that a macro which is for `condition` to be true of `p/data` depends on it.
+#[track_caller]
+fn check_condition(condition: &str, put: impl Fn(&mut TestSpace, Value)) {
+    let mut space = with_macro(&format!(
+        "{C}let data = here.join(\"data\");\n\
+         if {condition} {{ \"two\".into() }} else {{ \"one\".into() }}"
+    ));
+    check_noticed(&mut space, &["p(bin)"], put);
+}
+
+#[test]
+fn a_file_behind_a_descriptor_that_only_names_it() {
+    check_read(
+        "let file = unsafe { open(c(&here.join(\"data.txt\")).as_ptr(), O_PATH) };\n\
+         std::fs::read_to_string(format!(\"/proc/self/fd/{file}\")).unwrap()",
+    );
+}
+
+#[test]
+fn a_file_behind_such_a_descriptor_by_its_other_name() {
+    check_read(
+        "let file = unsafe { open(c(&here.join(\"data.txt\")).as_ptr(), O_PATH) };\n\
+         std::fs::read_to_string(format!(\"/dev/fd/{file}\")).unwrap()",
+    );
+}
+
+#[test]
+fn a_file_below_the_descriptor_of_a_directory() {
+    check_read(
+        "let directory = unsafe { open(c(here).as_ptr(), O_PATH) };\n\
+         std::fs::read_to_string(format!(\"/proc/self/fd/{directory}/data.txt\")).unwrap()",
+    );
+}
+
+#[test]
+fn a_file_below_a_directory_that_stands_for_the_root() {
+    let mut space = with_macro(&format!(
+        "{C}let root = unsafe {{ open(c(here).as_ptr(), O_PATH) }};\n\
+         const OPENAT2: c_long = 437;\n\
+         let in_root: [u64; 3] = [0, 0, 0x10];\n\
+         let name = c(std::path::Path::new(\"/data.txt\"));\n\
+         let file = unsafe {{ syscall(OPENAT2, root, name.as_ptr(), in_root.as_ptr(), 24_usize) }};\n\
+         let mut text = [0; 64];\n\
+         let length = unsafe {{ read(file as c_int, text.as_mut_ptr(), text.len()) }};\n\
+         String::from_utf8(text[..length as usize].to_vec()).unwrap()"
+    ));
+    check_right(&mut space, |space, value| drop(space.write("p/data.txt", value.text())));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_names_in_a_directory_by_a_bare_system_call() {
+    check_condition(
+        "{ let directory = unsafe { open(c(&data).as_ptr(), 0) };\n\
+         const GETDENTS64: c_long = 217;\n\
+         let mut names = [0_u8; 4096];\n\
+         unsafe { syscall(GETDENTS64, directory, names.as_mut_ptr(), names.len()) };\n\
+         names.windows(6).any(|name| name == b\"second\") }",
+        |space, value| match value {
+            Value::One => {
+                space.write("p/data/first", "");
+                space.remove("p/data/second");
+            }
+            Value::Two => drop(space.write("p/data/second", "")),
+        },
+    );
+}
+
+#[test]
+fn the_size_of_a_file() {
+    check_condition("data.metadata().unwrap().len() > 3", |space, value| {
+        space.write("p/data", if value == Value::One { "1" } else { "more" });
+    });
+}
+
+/// A file that can be run, or not.
+fn put_program(space: &mut TestSpace, value: Value) {
+    space.remove("p/data");
+    match value {
+        Value::One => drop(space.write("p/data", "")),
+        Value::Two => drop(space.write_program("p/data", "")),
+    }
+}
+
+#[test]
+fn whether_a_file_can_be_run() {
+    let mode = "std::os::unix::fs::PermissionsExt::mode(&data.metadata().unwrap().permissions())";
+    check_condition(&format!("{mode} & 0o100 != 0"), put_program);
+}
+
+#[test]
+fn whether_a_file_that_is_read_can_be_run() {
+    let mode = "std::os::unix::fs::PermissionsExt::mode(&data.metadata().unwrap().permissions())";
+    check_condition(&format!("std::fs::read(&data).is_ok() && {mode} & 0o100 != 0"), put_program);
+}
+
+#[test]
+fn whether_a_file_may_be_run() {
+    check_condition("unsafe { access(c(&data).as_ptr(), 1) } == 0", put_program);
+}
+
+fn link_data(space: &TestSpace, target: &str) {
+    std::os::unix::fs::symlink(target, space.path("p/data")).expect("a link can be made");
+}
+
+#[test]
+fn whether_a_name_is_a_link() {
+    check_condition("data.is_symlink()", |space, value| {
+        space.write("p/other", "");
+        space.remove("p/data");
+        match value {
+            Value::One => drop(space.write("p/data", "")),
+            Value::Two => link_data(space, "other"),
+        }
+    });
+}
+
+#[test]
+fn a_link_that_leads_nowhere() {
+    check_condition("data.symlink_metadata().is_ok()", |space, value| {
+        space.remove("p/data");
+        if value == Value::Two {
+            link_data(space, "nowhere");
+        }
+    });
+}
+
+#[test]
+fn what_the_names_in_a_directory_stand_for() {
+    check_condition(
+        "data.read_dir().unwrap().any(|entry| entry.unwrap().file_type().unwrap().is_dir())",
+        |space, value| {
+            space.remove("p/data");
+            match value {
+                Value::One => drop(space.write("p/data/name", "")),
+                Value::Two => drop(space.write("p/data/name/inner", "")),
+            }
+        },
+    );
+}
+
+const FINDS_FLAVOUR: &str = "fn find(all: &[u8]) -> String {\n\
+    let mut all = all.split(|byte| *byte == 0).map(|entry| std::str::from_utf8(entry).unwrap());\n\
+    all.find_map(|entry| entry.strip_prefix(\"FLAVOUR=\")).unwrap().to_owned()\n}\n";
+
+#[test]
+fn the_environment_in_the_file_of_the_process() {
+    let mut space = with_macro(&format!(
+        "{FINDS_FLAVOUR}find(&std::fs::read(\"/proc/self/environ\").unwrap())"
+    ));
+    check_noticed(&mut space, &["p(bin)"], |space, value| {
+        space.set_variable("FLAVOUR", value.text());
+    });
+}
+
+#[test]
+fn a_variable_of_any_name_that_the_source_names() {
+    // The linker and the compiler look some of these up, and do not mind what they say.
+    for name in
+        ["TERM", "PWD", "OLDPWD", "USER", "KACHE_FLAVOUR", "RUST_LOG", "MAKEFLAGS", "DISPLAY"]
+    {
+        let mut space = TestSpace::new();
+        let source = format!("fn main() {{ println!(\"{{}}\", env!({name:?})); }}\n");
+        space.package("p", "", &[("src/main.rs", source.as_str())]);
+        check_right(&mut space, |space, value| space.set_variable(name, value.text()));
+    }
+}
+
+#[test]
+fn the_time_zone_of_a_macro() {
+    check_condition("unsafe { localtime(&0) }[2] != 0", |space, value| {
+        space.set_variable("TZ", if value == Value::One { "UTC0" } else { "XYZ-5" });
+    });
+}
+
+/// `sed` counts the characters of this file as the locale says.
+#[test]
+fn the_locale_of_a_program() {
+    let mut space = with_script(
+        "match run(Command::new(\"sed\").args([\"s/./x/g\", \"text\"])).as_str() {\n\
+         \"x\" => \"two\".into(), _ => \"one\".into() }",
+    );
+    space.write("p/text", "é\n");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("LC_ALL", if value == Value::One { "C" } else { "C.UTF-8" });
+    });
+}
+
+/// Runs git in `p`.
+fn git(space: &TestSpace, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command.current_dir(space.path("p")).env("HOME", space.path("home"));
+    command.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments);
+    succeed(&mut command);
+}
+
+/// Git only looks at the files that it knows, and compares what it sees with its index.
+#[track_caller]
+fn check_work_tree(edit: &str) {
+    let mut space = with_script(
+        "let name = run(Command::new(\"git\").args([\"describe\", \"--always\", \"--dirty\"]));\n\
+         if name.ends_with(\"-dirty\") { \"two\".into() } else { \"one\".into() }",
+    );
+    space.write("p/.gitignore", "target\nCargo.lock\n");
+    space.write("p/notes.txt", "clean");
+    git(&space, &["init", "-q"]);
+    git(&space, &["add", "."]);
+    git(&space, &["commit", "-q", "-m", "first"]);
+    check_right(&mut space, |space, value| {
+        space.write("p/notes.txt", if value == Value::One { "clean" } else { edit });
+    });
+}
+
+#[test]
+fn a_work_tree_with_a_file_of_another_size() {
+    check_work_tree("no longer clean");
+}
+
+#[test]
+fn a_work_tree_with_a_file_of_the_same_size() {
+    check_work_tree("dirty");
+}
+
+/// Builds `p` from nothing again and again, and checks that its script has had its effect each time.
+#[track_caller]
+fn check_effect(body: &str, before: impl Fn(&TestSpace), is_there: impl Fn(&TestSpace) -> bool) {
+    let space = with_script(&format!("{body}\n\"one\".into()"));
+    for turn in 0..3 {
+        space.remove("p/target");
+        before(&space);
+        space.build("p");
+        assert!(is_there(&space), "turn {turn}");
+    }
+}
+
+#[test]
+fn a_script_that_removes_a_file() {
+    check_effect(
+        "drop(std::fs::remove_file(here.join(\"old.txt\")));",
+        |space| drop(space.write("p/old.txt", "")),
+        |space| !space.path("p/old.txt").exists(),
+    );
+}
+
+#[test]
+fn a_script_that_makes_a_directory() {
+    check_effect(
+        "std::fs::create_dir_all(here.join(\"made/inner\")).unwrap();",
+        |space| space.remove("p/made"),
+        |space| space.path("p/made/inner").is_dir(),
+    );
+}
+
+#[test]
+fn a_script_that_makes_a_link() {
+    check_effect(
+        "drop(std::os::unix::fs::symlink(\"build.rs\", here.join(\"made\")));",
+        |space| space.remove("p/made"),
+        |space| space.path("p/made").is_symlink(),
+    );
+}
+
+/// Only the first time: where the directory is there already the run changes nothing.
+#[test]
+fn a_script_that_finds_the_directory_that_it_would_make() {
+    let space =
+        with_script("std::fs::create_dir_all(here.join(\"made\")).unwrap();\n\"one\".into()");
+    for expected in [None, Some(&["script(p)"][..]), Some(&[])] {
+        space.remove("p/target");
+        let build = space.build("p");
+        if let Some(expected) = expected {
+            build.assert_compiled(expected, "the directory is there");
+        }
+    }
+}
