@@ -13,6 +13,7 @@ use store_format::{Input, InputKind, Root, RootedPath};
 
 use crate::fs;
 use crate::invocation::depinfo::{self, DepInfo};
+use crate::invocation::outputs::has_plain_metadata;
 use crate::invocation::{Invocation, SearchKind};
 use crate::observe::Observation;
 use crate::observe::rules::{self, Found};
@@ -84,8 +85,16 @@ pub fn of_compilation(
         outputs.remove(&launcher.path);
         outputs.insert(launcher.real());
     }
+    let hides_text = !invocation.scannable(|| have_plain_metadata(&outputs));
     let outputs = outputs.into_iter().collect();
-    Ok(Seen { inputs, outputs, absent, incremental, hides_text: !invocation.scannable() })
+    Ok(Seen { inputs, outputs, absent, incremental, hides_text })
+}
+
+fn have_plain_metadata(outputs: &BTreeSet<PathBuf>) -> bool {
+    let mut libraries = outputs.iter().filter(|path| {
+        path.extension().is_some_and(|it| ["so", "dylib", "dll"].iter().any(|known| it == *known))
+    });
+    libraries.all(|path| fs::read(path).is_ok_and(|library| has_plain_metadata(&library)))
 }
 
 /// Fails if a file was made that restoring the outputs would not bring back, or if anything else was

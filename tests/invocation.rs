@@ -345,7 +345,7 @@ fn output_names_follow_the_platform() {
 
 #[test]
 fn outputs_that_hide_text_are_known() {
-    let scannable = |text: &str| call(text).scannable();
+    let scannable = |text: &str| call(text).scannable(|| false);
     assert!(scannable("--crate-type lib --emit=metadata"));
     assert!(scannable("--crate-type lib -C embed-bitcode=no"));
     assert!(!scannable("--crate-type lib"));
@@ -353,6 +353,8 @@ fn outputs_that_hide_text_are_known() {
     assert!(scannable("--crate-type bin -C lto --target x86_64-unknown-linux-gnu"));
     assert!(!scannable("--crate-type dylib -C embed-bitcode=no"));
     assert!(!scannable("--crate-type proc-macro -C embed-bitcode=no"));
+    assert!(call("--crate-type proc-macro -C embed-bitcode=no").scannable(|| true));
+    assert!(!call("--crate-type dylib").scannable(|| false));
     assert!(scannable("--crate-type proc-macro --emit=metadata"));
     assert!(!scannable("--crate-type bin -C link-arg=-Wl,--compress-debug-sections=zlib"));
     assert!(!scannable("--crate-type bin -Z debuginfo-compression=zstd"));

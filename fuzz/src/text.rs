@@ -31,7 +31,7 @@ pub fn argv(data: &[u8]) {
     assert!(!invocation.emit.is_empty());
     let outputs = invocation.outputs();
     assert!(!outputs.files.is_empty());
-    let _ = (invocation.input_files(), invocation.scannable(), invocation.links());
+    let _ = (invocation.input_files(), invocation.scannable(|| true), invocation.links());
     let _ = (roots.remap_arguments(), invocation.depends_on_host_cpu());
 }
 

@@ -90,6 +90,17 @@ impl Platform {
     }
 }
 
+/// Whether the metadata in a dynamic library is as it is in one of the other kinds: where it begins
+/// follows at once on the beginning of the section and a length. Older compilers pack it.
+pub fn has_plain_metadata(library: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"rust\0\0\0";
+    const VERSION_AND_LENGTH: usize = 1 + 8;
+    memchr::memmem::find_iter(library, BEGIN).any(|at| {
+        let inner = library.get(at + BEGIN.len() + VERSION_AND_LENGTH..);
+        inner.is_some_and(|inner| inner.starts_with(BEGIN))
+    })
+}
+
 impl Invocation {
     /// The files that this compilation will write.
     pub fn outputs(&self) -> Outputs {
@@ -255,11 +266,12 @@ impl Invocation {
 
     /// Whether a path in an output shows as plain bytes, so that scanning for it is proof.
     ///
-    /// It does not in bitcode (packed characters), in the compressed metadata of dynamic
-    /// libraries and procedural macros, and in compressed debug sections; nor in optimized code of
-    /// processors that build constants from small pieces. On x86-64 those pieces are searched for
+    /// It does not in bitcode (packed characters), in the metadata of dynamic libraries and
+    /// procedural macros where the compiler compresses it (`metadata_is_plain` tells), and in
+    /// compressed debug sections; nor in optimized code of processors that build constants from
+    /// small pieces. On x86-64 those pieces are searched for
     /// (see [`Roots::fragments`](crate::roots::Roots::fragments)).
-    pub fn scannable(&self) -> bool {
+    pub fn scannable(&self, metadata_is_plain: impl Fn() -> bool) -> bool {
         let compressed_sections =
             self.unstable("debuginfo-compression").is_some_and(|compression| compression != "none")
                 || self.words.iter().any(|word| match word {
@@ -270,7 +282,9 @@ impl Invocation {
                 });
         let kinds = [EmitKind::LlvmBitcode, EmitKind::ThinLinkBitcode];
         let bitcode_file = kinds.into_iter().any(|kind| self.emits(kind));
-        !compressed_sections && !bitcode_file && (!self.emits_objects() || self.links_scannably())
+        !compressed_sections
+            && !bitcode_file
+            && (!self.emits_objects() || self.links_scannably(metadata_is_plain))
     }
 
     fn is_optimized(&self) -> bool {
@@ -290,7 +304,7 @@ impl Invocation {
         self.emits(EmitKind::Link) || self.emits(EmitKind::Object)
     }
 
-    fn links_scannably(&self) -> bool {
+    fn links_scannably(&self, metadata_is_plain: impl Fn() -> bool) -> bool {
         if self.is_optimized() && !self.has_whole_constants() {
             return false;
         }
@@ -301,7 +315,7 @@ impl Invocation {
         let plugin = self.codegen("linker-plugin-lto").is_some() && !is("linker-plugin-lto", &off);
         let embeds = plugin || !is("embed-bitcode", &off);
         self.crate_types.iter().all(|crate_type| match crate_type {
-            CrateType::Dylib | CrateType::ProcMacro => false,
+            CrateType::Dylib | CrateType::ProcMacro => metadata_is_plain(),
             CrateType::Rlib | CrateType::Staticlib => !embeds,
             CrateType::Bin | CrateType::Cdylib => true,
         })

@@ -227,3 +227,29 @@ fn a_macro_that_reads_a_file_of_its_package_reads_that_of_the_checkout() {
     assert_eq!(space.output_of("b/target/debug/p"), "two");
     assert_eq!(space.output_of("a/target/debug/p"), "one");
 }
+
+#[test]
+fn a_macro_that_includes_what_its_script_made_is_the_same_in_every_checkout() {
+    let space = TestSpace::new();
+    space.package(
+        "a",
+        "[lib]\nproc-macro = true\n",
+        &[
+            (
+                "build.rs",
+                "fn main() {\n\
+                 let out = std::env::var(\"OUT_DIR\").unwrap();\n\
+                 std::fs::write(out + \"/number.rs\", \"7\").unwrap();\n}\n",
+            ),
+            (
+                "src/lib.rs",
+                "const NUMBER: u32 = include!(concat!(env!(\"OUT_DIR\"), \"/number.rs\"));\n\
+                 #[proc_macro]\npub fn number(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
+                 NUMBER.to_string().parse().unwrap()\n}\n",
+            ),
+        ],
+    );
+    space.copy_tree("a", "b");
+    space.build("a");
+    space.build("b").assert_compiled(&[], "another checkout");
+}
