@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use store_format::{
-    ActionKey, Digest, Event, EventOutcome, Kind, NodeKind, Output, OutputRole, ResultRecord,
-    UnitKey,
+    ActionKey, Digest, Event, EventOutcome, Inline, Kind, NodeKind, Output, OutputRole,
+    ResultRecord, UnitKey,
 };
 
 const EVENTS: u64 = 100_000;
@@ -74,14 +74,16 @@ fn write_results(cache: &Path) {
             blob_mtime_ns: 0,
             inline: None,
         };
-        let text = Output { inline: Some(vec![b'd'; 600]), ..output("crate.d", 1) };
+        let dep_info = [&digest(number).0[..], &digest(number + 1).0].concat();
+        let text = Output { inline: Some(Inline::DepInfo(dep_info)), ..output("crate.d", 1) };
         let result = ResultRecord {
             action: ActionKey(digest(number)),
             unit: UnitKey(digest(number + 1)),
             crate_name: format!("crate_{}", number % 700).into_bytes(),
             outputs: vec![output("libcrate.rlib", 2), output("libcrate.rmeta", 3), text],
             stdout: Vec::new(),
-            stderr: vec![b'e'; 300],
+            stderr: [b"{\"$message_type\":\"artifact\"}".to_vec(), digest(number).0.to_vec()]
+                .concat(),
             exit_status: 0,
             cost_us: 900_000,
             boot: [0; 16],

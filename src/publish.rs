@@ -13,8 +13,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use store_format::{
-    ActionKey, Input, InputKind, Manifest, ManifestList, Output, ResultRecord, Root, RootedPath,
-    UnitKey,
+    ActionKey, Inline, Input, InputKind, Manifest, ManifestList, Output, ResultRecord, Root,
+    RootedPath, UnitKey, dep_info,
 };
 
 use crate::changed;
@@ -100,7 +100,7 @@ fn store(
     let role = |path: &Path| session.tree.role_of(path, &seen.outputs);
     let mut manifest = Manifest { inputs: seen.inputs };
     let read = roots_read(session, &manifest);
-    let ingested = ingest(&session.store, &session.roots, read, base, &seen.outputs, role)
+    let mut ingested = ingest(&session.store, &session.roots, read, base, &seen.outputs, role)
         .map_err(|error| failed(&error))?;
     let stdout = session.roots.template(&compiled.stdout);
     let stderr = session.roots.template(&compiled.stderr);
@@ -114,6 +114,9 @@ fn store(
     manifest.inputs.extend(bound.iter().map(location));
     manifest.inputs.sort();
     manifest.inputs.dedup();
+    for output in &mut ingested.outputs {
+        shorten(output, &manifest);
+    }
 
     let mut values =
         Inputs::new(&session.roots, &session.store.memo, &session.working_directory).keeping();
@@ -146,6 +149,16 @@ fn store(
         client::queue_upload(&session.config, &session.store, &session.program, result);
     }
     Ok(result)
+}
+
+/// Tells dep-info by the names in the manifest, where it comes back from these.
+fn shorten(output: &mut Output, manifest: &Manifest) {
+    if output.name.ends_with(b".d")
+        && let Some(Inline::Text(text)) = &output.inline
+        && let Some(short) = dep_info::shorten(text, manifest)
+    {
+        output.inline = Some(Inline::DepInfo(short));
+    }
 }
 
 /// How long a build that is ahead of eviction waits for it.

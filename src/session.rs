@@ -153,7 +153,8 @@ impl Session {
             crate::log::warn!("a result that was fetched will be asked for again: {error}");
         }
         let stored = find_result(&self.store, action);
-        stored.is_some_and(|stored| self.put_in_place(&stored, Origin::Demanded).is_some())
+        stored
+            .is_some_and(|stored| self.put_in_place(&stored, manifest, Origin::Demanded).is_some())
     }
 
     fn guarded_lookup(&mut self) -> Option<Lookup> {
@@ -172,16 +173,18 @@ impl Session {
         }
         let found = manifests.iter().find_map(|manifest| {
             let action = action_key(self.unit, manifest, &mut inputs)?;
-            find_result(&self.store, action)
+            Some((find_result(&self.store, action)?, manifest))
         });
         drop(inputs);
         self.account.looked_up();
-        let Some(stored) = found else { return Lookup::Nothing(Reason::InputsDiffer) };
+        let Some((stored, manifest)) = found else {
+            return Lookup::Nothing(Reason::InputsDiffer);
+        };
         if self.config.verify_compiles.applies(&stored.result.action.0) {
             self.expected = Some(stored.result);
             return Lookup::Nothing(Reason::Verifying);
         }
-        match self.put_in_place(&stored, Origin::Store) {
+        match self.put_in_place(&stored, manifest, Origin::Store) {
             Some(()) => Lookup::Hit,
             None => Lookup::Nothing(Reason::BlobUnusable),
         }
@@ -192,12 +195,12 @@ impl Session {
             .index
             .get(Kind::Manifests, &self.unit.0)
             .and_then(|record| ManifestList::decode(&record).ok())
-            .map(|list| list.manifests().to_vec())
+            .map(ManifestList::into_manifests)
             .unwrap_or_default()
     }
 
     /// Restores a result and replays its streams; `None` if that cannot be done.
-    fn put_in_place(&mut self, stored: &Stored, origin: Origin) -> Option<()> {
+    fn put_in_place(&mut self, stored: &Stored, manifest: &Manifest, origin: Origin) -> Option<()> {
         let result = &stored.result;
         let streams = Streams::of(result, &self.roots)?;
         let from_earlier_boot = !stored.is_durable && result.boot != current_boot();
@@ -205,7 +208,8 @@ impl Session {
             link_mode: self.config.link_mode,
             verify: from_earlier_boot || self.config.verify_restores.applies(&result.action.0),
         };
-        let restored = match restore(&self.store, &self.roots, &self.tree, result, options) {
+        let restored = restore(&self.store, &self.roots, &self.tree, manifest, result, options);
+        let restored = match restored {
             Ok(restored) => restored,
             Err(error) => {
                 crate::log::warn!("{}: {error}", String::from_utf8_lossy(&result.crate_name));
@@ -241,6 +245,6 @@ struct Stored {
 
 fn find_result(store: &Store, action: ActionKey) -> Option<Stored> {
     let found = store.index.find(Kind::Result, &action.0)?;
-    let result = ResultRecord::decode(&found.payload).ok()?;
+    let result = ResultRecord::decode(action, &found.payload).ok()?;
     Some(Stored { result, is_durable: found.is_durable })
 }

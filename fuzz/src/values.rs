@@ -2,26 +2,27 @@
 
 use store_format::object::OBJECT_HEAD_BYTES;
 use store_format::{
-    BuildList, Manifest, ManifestList, ObjectHead, ResultRecord, Snapshot, ToolchainRecord,
+    ActionKey, BuildList, Digest, Input, InputKind, Manifest, ManifestList, ObjectHead,
+    ResultRecord, Root, RootedPath, Snapshot, ToolchainRecord, dep_info,
 };
+
+const ACTION: ActionKey = ActionKey(Digest([1; 32]));
 
 pub fn run(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     match which % 7 {
-        0 => {
-            if let Ok(value) = Manifest::decode(bytes) {
-                assert!(value.inputs.is_sorted_by(|a, b| a < b));
-                assert_eq!(Manifest::decode(&value.encode()), Ok(value));
-            }
-        }
+        0 => dep_info(bytes),
         1 => {
             if let Ok(value) = ManifestList::decode(bytes) {
+                for manifest in value.manifests() {
+                    assert!(manifest.inputs.is_sorted_by(|a, b| a < b));
+                }
                 assert_eq!(ManifestList::decode(&value.encode()), Ok(value));
             }
         }
         2 => {
-            if let Ok(value) = ResultRecord::decode(bytes) {
-                assert_eq!(value.encode(), bytes);
+            if let Ok(value) = ResultRecord::decode(ACTION, bytes) {
+                assert_eq!(ResultRecord::decode(ACTION, &value.encode()).as_ref(), Ok(&value));
                 for output in &value.outputs {
                     assert!(stays_inside(&output.name));
                 }
@@ -29,12 +30,12 @@ pub fn run(bytes: &[u8]) {
         }
         3 => {
             if let Ok(value) = ToolchainRecord::decode(bytes) {
-                assert_eq!(value.encode(), bytes);
+                assert_eq!(ToolchainRecord::decode(&value.encode()), Ok(value));
             }
         }
         4 => {
             if let Ok(value) = Snapshot::decode(bytes) {
-                assert_eq!(value.encode(), bytes);
+                assert_eq!(Snapshot::decode(&value.encode()), Ok(value));
             }
         }
         5 => {
@@ -49,6 +50,18 @@ pub fn run(bytes: &[u8]) {
                 assert_eq!(value.encode(), head);
             }
         }
+    }
+}
+
+/// As a short form, and as a text that may have one.
+fn dep_info(bytes: &[u8]) {
+    let name = RootedPath { root: Some(Root::Workspace), path: b"src/lib.rs".to_vec() };
+    let manifest = Manifest { inputs: vec![Input { kind: InputKind::File, name }] };
+    if let Ok(text) = dep_info::lengthen(bytes, &manifest) {
+        assert!(text.len() <= dep_info::DEP_INFO_BYTES_MAX);
+    }
+    if let Some(short) = dep_info::shorten(bytes, &manifest) {
+        assert_eq!(dep_info::lengthen(&short, &manifest).as_deref(), Ok(bytes));
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
-use store_format::{ActionKey, Kind, NodeKind, ResultView};
+use store_format::{ActionKey, Kind, ResultView};
 
 /// One result of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Part {
             return Ok(Default::default());
         }
         let index = Index::open(cache_dir).context("open the index")?;
-        let [first, second] = index.halves();
+        let [first, second] = index.halves_of(&[Kind::Result]);
         Ok(std::thread::scope(|scope| {
             let second = scope.spawn(move || Self::read(second, shown));
             let first = Self::read(first, shown);
@@ -91,18 +91,16 @@ impl Part {
 
     fn read(entries: Entries, shown: Shown) -> Self {
         let mut part = Self::default();
-        for Entry { kind, payload, .. } in entries {
-            if kind != Kind::Result {
-                continue;
-            }
+        for Entry { key, payload, .. } in entries {
             let (mut outputs, mut size_bytes) = (0, 0);
             let known = part.blobs.len();
             let result = ResultView::decode(&payload, |output| {
                 outputs += 1;
                 size_bytes += output.size_bytes;
-                let has_blob = output.node == NodeKind::File && output.inline.is_none();
-                if has_blob && shown == Shown::ItemsAndBlobs {
-                    part.blobs.push((output.blob.prefix(), output.size_bytes));
+                if let Some(blob) = output.blob
+                    && shown == Shown::ItemsAndBlobs
+                {
+                    part.blobs.push((blob.digest.prefix(), output.size_bytes));
                 }
             });
             // What another version wrote is not for this one to list.
@@ -111,7 +109,7 @@ impl Part {
                 continue;
             };
             part.items.push(Item {
-                action: result.action,
+                action: ActionKey(key),
                 crate_name: String::from_utf8_lossy(result.crate_name).into_owned(),
                 outputs,
                 size_bytes,

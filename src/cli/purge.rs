@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use store_format::{Digest, Kind, ResultRecord};
+use store_format::{Digest, Kind, OutputView, ResultView};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kache purge --crate-name serde")]
@@ -62,8 +62,9 @@ fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
     let mut purged = Purged::default();
     let mut candidates = HashSet::new();
     for Entry { kind, key, payload, .. } in index.entries() {
+        let mut blobs = Vec::new();
         let result = match kind {
-            Kind::Result => ResultRecord::decode(&payload).ok(),
+            Kind::Result => read(&payload, &mut blobs),
             _ => None,
         };
         let wanted = match (&result, crate_name) {
@@ -73,14 +74,15 @@ fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
         };
         if wanted && index.remove(kind, &key) && kind == Kind::Result {
             purged.results += 1;
-            candidates.extend(blobs_of(result.iter()));
+            candidates.extend(blobs);
         }
     }
     // Read again: what a build has published meanwhile keeps its blobs.
-    let remaining = index.entries().filter(|entry| entry.kind == Kind::Result);
-    let remaining: Vec<_> =
-        remaining.filter_map(|entry| ResultRecord::decode(&entry.payload).ok()).collect();
-    let kept: HashSet<Digest> = blobs_of(remaining.iter()).collect();
+    let mut kept = Vec::new();
+    for entry in index.entries_of(&[Kind::Result]) {
+        read(&entry.payload, &mut kept);
+    }
+    let kept: HashSet<Digest> = kept.into_iter().collect();
     let unneeded = |digest: &Digest| {
         !kept.contains(digest) && (crate_name.is_none() || candidates.contains(digest))
     };
@@ -88,9 +90,10 @@ fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
     Ok(purged)
 }
 
-fn blobs_of<'a>(results: impl Iterator<Item = &'a ResultRecord>) -> impl Iterator<Item = Digest> {
-    let outputs = results.flat_map(|result| &result.outputs);
-    outputs.filter(|output| output.inline.is_none()).map(|output| output.blob)
+/// A result, with its blobs put behind those that are there.
+fn read<'a>(payload: &'a [u8], blobs: &mut Vec<Digest>) -> Option<ResultView<'a>> {
+    let on_output = |output: OutputView| blobs.extend(output.blob.map(|blob| blob.digest));
+    ResultView::decode(payload, on_output).ok()
 }
 
 /// Removes the files of the blobs that are not needed; one blob can have several.
@@ -126,7 +129,7 @@ fn remove_blobs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store_format::{ActionKey, NodeKind, Output, OutputRole, UnitKey};
+    use store_format::{ActionKey, NodeKind, Output, OutputRole, ResultRecord, UnitKey};
 
     struct Store {
         directory: tempfile::TempDir,

@@ -355,7 +355,7 @@ impl Builds {
     /// What a result saves whoever does not have to make it.
     pub(super) fn cost(&self, action: store_format::ActionKey) -> Duration {
         let record = self.transfers.store.index.get(Kind::Result, &action.0);
-        let result = record.and_then(|record| ResultRecord::decode(&record).ok());
+        let result = record.and_then(|record| ResultRecord::decode(action, &record).ok());
         Duration::from_micros(result.map_or(0, |result| result.cost_us))
     }
 }

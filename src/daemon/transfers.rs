@@ -240,7 +240,8 @@ impl Transfers {
     /// Whether the store has a result with all its files.
     pub(super) fn is_stored(&self, action: ActionKey) -> bool {
         let record = self.store.index.get(Kind::Result, &action.0);
-        let Some(result) = record.and_then(|record| ResultRecord::decode(&record).ok()) else {
+        let Some(result) = record.and_then(|record| ResultRecord::decode(action, &record).ok())
+        else {
             return false;
         };
         result.blobs().iter().all(|output| {

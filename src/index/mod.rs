@@ -212,15 +212,20 @@ impl Index {
 
     /// Every record, in the order of the file; what is published meanwhile may be missing.
     pub fn entries(&self) -> Entries {
+        self.entries_of(&Kind::ALL)
+    }
+
+    /// Like [`Index::entries`], of these kinds. Records of others are not looked at.
+    pub fn entries_of(&self, kinds: &[Kind]) -> Entries {
         let table = self.table();
-        let places = table.places_by_offset().into_iter();
+        let places = table.places_by_offset(kinds).into_iter();
         Entries { table, places }
     }
 
-    /// Like [`Index::entries`], in two parts that two threads can read at the same time.
-    pub fn halves(&self) -> [Entries; 2] {
+    /// Like [`Index::entries_of`], in two parts that two threads can read at the same time.
+    pub fn halves_of(&self, kinds: &[Kind]) -> [Entries; 2] {
         let table = self.table();
-        let mut first = table.places_by_offset();
+        let mut first = table.places_by_offset(kinds);
         let second = first.split_off(first.len() / 2);
         [first, second]
             .map(|places| Entries { table: Arc::clone(&table), places: places.into_iter() })

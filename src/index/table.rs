@@ -320,13 +320,14 @@ impl<M: Memory> Table<M> {
         changed.is_ok().then_some(marked)
     }
 
-    /// The places of the slots that are not empty, in the order of their records: so a whole index
-    /// is read from its beginning to its end.
-    pub fn places_by_offset(&self) -> Vec<usize> {
+    /// The places of the slots of these kinds, in the order of their records: so a whole index is
+    /// read from its beginning to its end.
+    pub fn places_by_offset(&self, kinds: &[Kind]) -> Vec<usize> {
         let slots = self.0.slots().iter().enumerate();
         let words = slots.map(|(place, word)| (Slot(word.load(Ordering::Relaxed)), place));
         let mut places: Vec<(u64, usize)> = words
             .filter(|(slot, _)| !slot.is_empty())
+            .filter(|(slot, _)| slot.kind().is_some_and(|kind| kinds.contains(&kind)))
             .map(|(slot, place)| (slot.offset(), place))
             .collect();
         places.sort_unstable();

@@ -77,7 +77,7 @@ fn list_of(store: &Store, mut events: Vec<Event>) -> BuildList {
 /// What is known of an action; `None` if its result is not in the store.
 pub fn build_action(store: &Store, unit: UnitKey, action: ActionKey) -> Option<BuildAction> {
     let result = store.index.get(Kind::Result, &action.0)?;
-    let result = ResultRecord::decode(&result).ok()?;
+    let result = ResultRecord::decode(action, &result).ok()?;
     let manifests = ManifestList::decode(&store.index.get(Kind::Manifests, &unit.0)?).ok()?;
     let size_bytes = result.outputs.iter().map(|output| output.size_bytes).sum();
     Some(BuildAction { unit, action, manifests, size_bytes, cost_us: result.cost_us })

@@ -295,7 +295,7 @@ impl Remote {
         action: &ActionKey,
     ) -> Result<(tempfile::NamedTempFile, u64), RemoteError> {
         let record = store.index.get(Kind::Result, &action.0);
-        let record = record.and_then(|record| ResultRecord::decode(&record).ok());
+        let record = record.and_then(|record| ResultRecord::decode(*action, &record).ok());
         let record = record.ok_or(RemoteError::NotStored(*action))?;
         let workshop = &self.inner.workshop;
         crate::fs::create_directories(workshop).map_err(LocalError::from)?;

@@ -82,17 +82,14 @@ pub(super) fn unpack(
 ) -> Result<u64, ReadError> {
     let mut input = BufReader::with_capacity(CHUNK_BYTES, from);
     let payload = sealer.open(&mut input, ObjectKind::Result, &action.0)?;
-    let mut record = ResultRecord::decode(&payload)?;
-    if record.action != *action {
-        return Err(Damage::Misplaced.into());
-    }
+    let mut record = ResultRecord::decode(*action, &payload)?;
     let blobs: Vec<Output> = record.blobs().into_iter().cloned().collect();
     let mut bytes = 0;
     for mut blob in blobs {
         receive(&mut input, store, &mut blob)?;
         bytes += blob.size_bytes;
         let same = record.outputs.iter_mut().filter(|output| output.blob == blob.blob);
-        for output in same.filter(|output| output.inline.is_none()) {
+        for output in same.filter(|output| output.has_blob()) {
             output.blob_mtime_ns = blob.blob_mtime_ns;
             if output.size_bytes != blob.size_bytes {
                 return Err(Damage::Length.into());

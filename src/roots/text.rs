@@ -1,6 +1,7 @@
 //! Texts with the roots replaced by markers, and the way back.
 
 use store_format::Root;
+use store_format::dep_info::makefile_marker;
 
 use super::{Form, ROOTS, Roots};
 
@@ -92,11 +93,10 @@ impl Roots {
 const LITERAL_NUL: [u8; 3] = [0, b'0', 0];
 
 fn marker(root: Root, form: Form) -> [u8; 3] {
-    let base = match form {
-        Form::Plain => b'0',
-        Form::Makefile => b'@', // 'A' is the first root.
-    };
-    [0, base + root as u8, 0]
+    match form {
+        Form::Plain => [0, b'0' + root as u8, 0],
+        Form::Makefile => makefile_marker(root),
+    }
 }
 
 fn marked(tag: u8) -> Option<(Root, Form)> {

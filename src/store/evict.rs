@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use store_format::{ActionKey, Digest, Kind, ResultRecord, UnitKey, checksum};
+use store_format::{ActionKey, Digest, Kind, ResultView, UnitKey, checksum};
 
 use super::current_boot;
 
@@ -130,27 +130,31 @@ impl Holdings {
         holdings.read_blobs(directory)?;
         holdings.read_damaged(&directory.join("damaged"))?;
         let boot = current_boot();
-        for Entry { kind, key, payload, position } in index.entries() {
+        for Entry { kind, key, payload, position } in
+            index.entries_of(&[Kind::Result, Kind::Manifests])
+        {
             if kind == Kind::Manifests {
                 let size_bytes = payload.len() as u64;
                 holdings.manifests.insert(key, (checksum(&payload), size_bytes));
-            }
-            if kind != Kind::Result {
                 continue;
             }
-            let Ok(result) = ResultRecord::decode(&payload) else { continue };
+            let mut blobs = Vec::new();
+            let result = ResultView::decode(&payload, |output| {
+                blobs.extend(output.blob.map(|blob| blob.digest));
+            });
+            let Ok(result) = result else { continue };
+            let action = ActionKey(key);
             // What an earlier boot left behind may be damaged, until a hit has verified it.
             if !position.is_durable() && result.boot == boot {
                 holdings.undurable.push(position);
             }
-            let last = used.get(&result.action).copied().unwrap_or(0);
-            let stored = result.outputs.iter().filter(|output| output.inline.is_none());
+            let last = used.get(&action).copied().unwrap_or(0);
             holdings.candidates.push(Candidate {
-                action: result.action,
-                crate_name: String::from_utf8_lossy(&result.crate_name).into_owned(),
+                action,
+                crate_name: String::from_utf8_lossy(result.crate_name).into_owned(),
                 cost_us: result.cost_us,
                 used_s: last.max(result.created_s),
-                blobs: stored.map(|output| output.blob).collect(),
+                blobs,
             });
         }
         Ok(holdings)
@@ -297,14 +301,12 @@ pub fn evict(
     let planned: HashSet<Digest> = plan.blobs.iter().copied().collect();
     let mut needed = HashSet::new();
     let mut units = HashSet::new();
-    for Entry { kind, payload, .. } in index.entries() {
-        if kind == Kind::Result
-            && let Ok(result) = ResultRecord::decode(&payload)
-        {
-            units.insert(result.unit);
-            let blobs = result.outputs.iter().map(|output| output.blob);
-            needed.extend(blobs.filter(|digest| planned.contains(digest)));
-        }
+    for Entry { payload, .. } in index.entries_of(&[Kind::Result]) {
+        let result = ResultView::decode(&payload, |output| {
+            let blob = output.blob.map(|blob| blob.digest);
+            needed.extend(blob.filter(|digest| planned.contains(digest)));
+        });
+        units.extend(result.ok().map(|result| result.unit));
     }
     for digest in plan.blobs.iter().filter(|digest| !needed.contains(digest)) {
         for file in holdings.blobs.get(digest).iter().flat_map(|blob| &blob.files) {

@@ -8,7 +8,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use store_format::{Digest, NodeKind, Output, OutputRole};
+use store_format::{Digest, Inline, NodeKind, Output, OutputRole};
 
 use super::Store;
 use crate::fs::{self, FileKind, FsError};
@@ -79,7 +79,7 @@ pub fn ingest(
             FileKind::Symlink => {
                 output.node = NodeKind::Symlink;
                 let target = fs::read_link(path)?;
-                output.inline = Some(roots.template(target.as_os_str().as_bytes()));
+                output.inline = Some(Inline::Text(roots.template(target.as_os_str().as_bytes())));
             }
             FileKind::Other => return Err(IngestError::Unsupported(path.clone())),
         }
@@ -101,7 +101,7 @@ fn file(
         if let Some(template) = text_of(roots, path, output)? {
             // What the template leaves is part of something longer, and stays.
             ingested.surviving.extend(roots.surviving(&template));
-            output.inline = Some(template);
+            output.inline = Some(Inline::Text(template));
             return Ok(());
         }
         output.role = OutputRole::Private;

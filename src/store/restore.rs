@@ -8,7 +8,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use store_format::{Digest, NodeKind, Output, OutputRole, ResultRecord};
+use store_format::{
+    Digest, Inline, Manifest, NodeKind, Output, OutputRole, ResultRecord, dep_info,
+};
 
 use super::Store;
 use crate::fs::{self, FsError, LinkMode, Placed};
@@ -76,11 +78,12 @@ pub struct Options {
     pub verify: bool,
 }
 
-/// Puts the outputs of `result` into `base`.
+/// Puts the outputs of `result`, which `manifest` leads to, into `base`.
 pub fn restore(
     store: &Store,
     roots: &Roots,
     tree: &Tree,
+    manifest: &Manifest,
     result: &ResultRecord,
     options: Options,
 ) -> Result<Restored, RestoreError> {
@@ -91,7 +94,7 @@ pub fn restore(
     }
     for output in &result.outputs {
         let path = tree.base.join(OsStr::from_bytes(&output.name));
-        match place(store, roots, &path, output, options) {
+        match place(store, roots, manifest, &path, output, options) {
             Ok(how) => {
                 restored.size_bytes += output.size_bytes;
                 if how != Placed::Copied {
@@ -117,13 +120,14 @@ pub fn restore(
 fn place(
     store: &Store,
     roots: &Roots,
+    manifest: &Manifest,
     path: &Path,
     output: &Output,
     options: Options,
 ) -> Result<Placed, RestoreError> {
     if let Some(inline) = &output.inline {
-        let content =
-            roots.expand(inline).ok_or_else(|| RestoreError::Unplaceable(path.to_owned()))?;
+        let content = text(roots, manifest, inline)
+            .ok_or_else(|| RestoreError::Unplaceable(path.to_owned()))?;
         if output.node == NodeKind::Symlink {
             fs::replace_by_symlink(OsStr::from_bytes(&content).as_ref(), path)?;
         } else {
@@ -141,6 +145,14 @@ fn place(
         OutputRole::Shared => fs::place_shared(&blob, path, options.link_mode, output.mode)?,
         _ => fs::place_private(&blob, path, options.link_mode, output.mode)?,
     })
+}
+
+/// The text of an output, written for this place.
+fn text(roots: &Roots, manifest: &Manifest, inline: &Inline) -> Option<Vec<u8>> {
+    match inline {
+        Inline::Text(template) => roots.expand(template),
+        Inline::DepInfo(short) => roots.expand(&dep_info::lengthen(short, manifest).ok()?),
+    }
 }
 
 /// Makes sure that the blob holds what its name says.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use store_format::{Digest, Kind, ResultRecord, UnitKey, checksum};
+use store_format::{Digest, Kind, ResultView, UnitKey, checksum};
 
 use super::evict::Holdings;
 use crate::fs::{self, FsError};
@@ -83,7 +83,7 @@ pub fn compact(
             .get(key)
             .is_none_or(|(seen, _)| !is_orphan(key) || checksum(payload) != *seen),
         // What another version wrote is of no use to this one, and is not counted.
-        Kind::Result => ResultRecord::decode(payload).is_ok(),
+        Kind::Result => ResultView::decode(payload, |_| ()).is_ok(),
         Kind::Toolchain | Kind::Latest => true,
     })?;
     Ok(true)
@@ -91,7 +91,7 @@ pub fn compact(
 
 #[cfg(test)]
 mod tests {
-    use store_format::ActionKey;
+    use store_format::{ActionKey, ResultRecord};
 
     use super::*;
     use crate::store::current_boot;
@@ -181,7 +181,8 @@ mod tests {
         space.publish(1, current_boot());
         let holdings = space.holdings();
         let record = space.index.get(Kind::Result, &digest(1)).unwrap();
-        let newer = ResultRecord { created_s: 2, ..ResultRecord::decode(&record).unwrap() };
+        let result = ResultRecord::decode(ActionKey(digest(1)), &record).unwrap();
+        let newer = ResultRecord { created_s: 2, ..result };
         space.index.put(Kind::Result, &digest(1), &newer.encode()).unwrap();
         assert_eq!(space.make_durable(&holdings), 0);
         assert!(!space.is_durable(1));

@@ -36,6 +36,11 @@ pub(crate) fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
+/// The lower-case hexadecimal digit of four bits.
+pub(crate) fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0 {

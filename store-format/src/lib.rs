@@ -4,18 +4,21 @@
 //! typed values of this crate only by checking; `SPEC.md` beside this crate is normative.
 
 mod checksum;
+mod dictionary;
 mod digest;
 mod error;
 mod event;
 mod record;
 
 pub mod build;
+pub mod dep_info;
 pub mod frame;
 pub mod header;
 pub mod manifest;
 pub mod memo;
 pub mod message;
 pub mod object;
+pub mod pack;
 pub mod result;
 pub mod slot;
 pub mod snapshot;
@@ -33,9 +36,10 @@ pub use event::{
 pub use manifest::ManifestList;
 pub use object::{ObjectHead, ObjectKind};
 pub use record::{
-    Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath,
+    Inline, Input, InputKind, Manifest, NodeKind, Output, OutputRole, ResultRecord, Root,
+    RootedPath,
 };
-pub use result::{OutputView, ResultView};
+pub use result::{BlobView, OutputView, ResultView};
 pub use slot::Kind;
 pub use snapshot::{Snapshot, SnapshotPart};
 pub use toolchain::{ToolchainFile, ToolchainRecord};

@@ -1,16 +1,17 @@
-//! Manifests as bytes: names sorted and front-coded, hash suffixes packed.
+//! Manifests as bytes: names sorted and front-coded.
 //!
-//! One entry is a tag byte (kind, root, whether packed), the number of bytes shared with the name
-//! before it, the rest of the name, and for packed names the eight bytes whose hexadecimal digits
-//! end it (`libserde-0123456789abcdef`).
+//! One entry is a tag byte (kind, root, whether the module's other place is looked at as well), the
+//! number of bytes shared with the name before it, and the rest of the name.
 
-use crate::digest::nibble;
+use std::collections::HashSet;
+
+use crate::pack::{pack, unpack};
 use crate::wire::{Reader, WireError, Writer};
-use crate::{FormatError, Input, InputKind, Manifest, Root, RootedPath};
+use crate::{FormatError, Input, InputKind, Manifest, Root, RootedPath, checksum};
 
-/// Version of the encoding of manifests and of lists of them.
-pub const MANIFEST_VERSION: u8 = 1;
-/// Most inputs in one manifest.
+/// Version of the encoding of lists of manifests.
+pub const MANIFEST_VERSION: u8 = 2;
+/// Most inputs in one manifest, but for those that others imply.
 pub const INPUTS_MAX: usize = 65_536;
 /// Most bytes in one input's name.
 pub const NAME_BYTES_MAX: usize = 65_536;
@@ -22,8 +23,7 @@ pub const MANIFESTS_MAX: usize = 8;
 const KIND_MASK: u8 = 0x0f;
 const ROOT_SHIFT: u32 = 4;
 const ROOT_MASK: u8 = 0x07;
-const PACKED: u8 = 0x80;
-const PACKED_DIGITS: usize = 16;
+const WITH_OTHER_PLACE: u8 = 0x80;
 /// Tag, shared length, rest length.
 const ENTRY_BYTES_MIN: usize = 3;
 
@@ -62,43 +62,80 @@ impl Root {
 }
 
 impl Manifest {
+    /// Tells manifests of different inputs apart, in whatever order they are listed.
+    pub fn checksum(&self) -> u64 {
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        checksum(&writer.finish())
+    }
+
     /// Equal sets of inputs give equal bytes, in whatever order they are listed.
-    pub fn encode(&self) -> Vec<u8> {
+    fn write(&self, writer: &mut Writer) {
         let mut inputs: Vec<&Input> = self.inputs.iter().collect();
         inputs.sort_unstable();
         inputs.dedup();
-        let mut writer = Writer::with_capacity(64 + inputs.len() * 24);
-        writer.u8(MANIFEST_VERSION);
-        writer.count(inputs.len());
+        let of_module = |input: &&Input| {
+            other_place(input).filter(|other| inputs.binary_search(&other).is_ok())
+        };
+        let others: HashSet<Input> = inputs.iter().filter_map(of_module).collect();
+        writer.count(inputs.len() - others.len());
         let mut before: &[u8] = &[];
         for input in inputs {
-            encode_input(&mut writer, input, before);
-            before = &input.name.path;
+            if !others.contains(input) {
+                let implies = other_place(input).is_some_and(|other| others.contains(&other));
+                write_input(writer, input, implies, before);
+                before = &input.name.path;
+            }
         }
-        writer.finish()
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut reader = Reader::new(bytes);
-        check_version(reader.u8()?)?;
+    fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let count = reader.count(INPUTS_MAX, ENTRY_BYTES_MIN)?;
         let mut inputs: Vec<Input> = Vec::with_capacity(count);
+        let mut others = Vec::new();
         let mut names_bytes = 0;
         for _ in 0..count {
             let before = inputs.last();
-            let input = decode_input(&mut reader, before.map_or(&[], |input| &input.name.path))?;
+            let (input, implies) =
+                read_input(reader, before.map_or(&[], |input| &input.name.path))?;
             if before.is_some_and(|before| *before >= input) {
                 return Err(FormatError::Order);
             }
             names_bytes += input.name.path.len();
+            if implies {
+                let other = other_place(&input).ok_or(FormatError::Name)?;
+                names_bytes += other.name.path.len();
+                others.push(other);
+            }
             if names_bytes > NAMES_BYTES_MAX {
                 return Err(WireError::Limit.into());
             }
             inputs.push(input);
         }
-        reader.end()?;
+        if !others.is_empty() {
+            let start = inputs.partition_point(|input| input.kind < InputKind::Presence);
+            let end = inputs.partition_point(|input| input.kind <= InputKind::Presence);
+            others.extend(inputs.drain(start..end));
+            others.sort_unstable();
+            others.dedup();
+            inputs.splice(start..start, others);
+        }
         Ok(Self { inputs })
     }
+}
+
+/// Where else the compiler looks for the module in a file, to complain of two: `a.rs` may be `a/mod.rs`.
+fn other_place(input: &Input) -> Option<Input> {
+    if input.kind != InputKind::File {
+        return None;
+    }
+    let stem = input.name.path.strip_suffix(b".rs")?;
+    let path = match stem.strip_suffix(b"/mod") {
+        Some(directory) => [directory, b".rs"].concat(),
+        None => [stem, b"/mod.rs"].concat(),
+    };
+    let name = RootedPath { root: input.name.root, path };
+    Some(Input { kind: InputKind::Presence, name })
 }
 
 fn check_version(found: u8) -> Result<(), FormatError> {
@@ -109,21 +146,22 @@ fn check_version(found: u8) -> Result<(), FormatError> {
     }
 }
 
-fn encode_input(writer: &mut Writer, input: &Input, before: &[u8]) {
+fn write_input(writer: &mut Writer, input: &Input, implies: bool, before: &[u8]) {
     let name = &input.name.path[..];
-    let packed = packable(name);
-    let coded = name.len() - if packed.is_some() { PACKED_DIGITS } else { 0 };
-    let shared = before.iter().zip(&name[..coded]).take_while(|(a, b)| a == b).count();
+    let shared = match input.kind {
+        // Many manifests have the same variables in a row, which makes for one copy.
+        InputKind::Variable => 0,
+        _ => before.iter().zip(name).take_while(|(a, b)| a == b).count(),
+    };
     let root = input.name.root.map_or(0, |root| root as u8);
-    writer.u8(input.kind as u8 | root << ROOT_SHIFT | if packed.is_some() { PACKED } else { 0 });
+    let implies = if implies { WITH_OTHER_PLACE } else { 0 };
+    writer.u8(input.kind as u8 | root << ROOT_SHIFT | implies);
     writer.count(shared);
-    writer.bytes(&name[shared..coded]);
-    if let Some(packed) = packed {
-        writer.raw(&packed);
-    }
+    writer.bytes(&name[shared..]);
 }
 
-fn decode_input(reader: &mut Reader<'_>, before: &[u8]) -> Result<Input, FormatError> {
+/// An input, and whether it implies another one.
+fn read_input(reader: &mut Reader<'_>, before: &[u8]) -> Result<(Input, bool), FormatError> {
     let tag = reader.u8()?;
     let kind_number = tag & KIND_MASK;
     let kind = InputKind::from_number(kind_number)
@@ -138,35 +176,10 @@ fn decode_input(reader: &mut Reader<'_>, before: &[u8]) -> Result<Input, FormatE
     let shared = usize::try_from(reader.varint()?).map_err(|_| WireError::Limit)?;
     let shared = before.get(..shared).ok_or(WireError::Limit)?;
     let rest = reader.bytes(NAME_BYTES_MAX - shared.len().min(NAME_BYTES_MAX))?;
-    let mut path = Vec::with_capacity(shared.len() + rest.len() + PACKED_DIGITS);
+    let mut path = Vec::with_capacity(shared.len() + rest.len());
     path.extend_from_slice(shared);
     path.extend_from_slice(rest);
-    if tag & PACKED != 0 {
-        for byte in reader.array::<{ PACKED_DIGITS / 2 }>()? {
-            path.extend([digit(byte >> 4), digit(byte & 0x0f)]);
-        }
-    }
-    if path.len() > NAME_BYTES_MAX {
-        return Err(WireError::Limit.into());
-    }
-    Ok(Input { kind, name: RootedPath { root, path } })
-}
-
-/// The bytes whose lower-case hexadecimal digits end the name behind a dash, if such do.
-fn packable(name: &[u8]) -> Option<[u8; PACKED_DIGITS / 2]> {
-    let (stem, digits) = name.split_last_chunk::<PACKED_DIGITS>()?;
-    if stem.last() != Some(&b'-') {
-        return None;
-    }
-    let mut packed = [0; PACKED_DIGITS / 2];
-    for (byte, [high, low]) in packed.iter_mut().zip(digits.as_chunks().0) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(packed)
-}
-
-fn digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+    Ok((Input { kind, name: RootedPath { root, path } }, tag & WITH_OTHER_PLACE != 0))
 }
 
 /// The manifests of a unit key, most recently used first; at most [`MANIFESTS_MAX`].
@@ -205,24 +218,33 @@ impl ManifestList {
     }
 
     pub fn encode(&self) -> Vec<u8> {
+        let mut plain = Writer::new();
+        plain.count(self.manifests.len());
+        for manifest in &self.manifests {
+            manifest.write(&mut plain);
+        }
         let mut writer = Writer::new();
         writer.u8(MANIFEST_VERSION);
-        writer.count(self.manifests.len());
-        for manifest in &self.manifests {
-            writer.bytes(&manifest.encode());
-        }
+        pack(&mut writer, &plain.finish());
         writer.finish()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut reader = Reader::new(bytes);
-        check_version(reader.u8()?)?;
+        let mut packed = Reader::new(bytes);
+        check_version(packed.u8()?)?;
+        let plain = unpack(packed)?;
+        let mut reader = Reader::new(&plain);
         let count = reader.count(MANIFESTS_MAX, 1)?;
         let mut manifests = Vec::with_capacity(count);
         for _ in 0..count {
-            manifests.push(Manifest::decode(reader.bytes(usize::MAX)?)?);
+            manifests.push(Manifest::read(&mut reader)?);
         }
         reader.end()?;
         Ok(Self { manifests })
+    }
+
+    /// The manifests, for who needs nothing else.
+    pub fn into_manifests(self) -> Vec<Manifest> {
+        self.manifests
     }
 }

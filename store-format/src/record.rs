@@ -106,15 +106,31 @@ pub struct Output {
     pub role: OutputRole,
     /// Permission bits that the compiler gave.
     pub mode: u32,
-    /// Digest of the content; for [`NodeKind::Directory`] that of nothing.
+    /// Digest of the content, zero unless a blob holds it.
     pub blob: Digest,
     /// Bytes of the content.
     pub size_bytes: u64,
     /// Modification time of the blob file, nanoseconds since 1970: with the size, what a restore
-    /// checks before it trusts the file.
+    /// checks before it trusts the file. Zero without a blob.
     pub blob_mtime_ns: i64,
     /// The content itself where it is small text, else `None` and the blob holds it.
-    pub inline: Option<Vec<u8>>,
+    pub inline: Option<Inline>,
+}
+
+/// The content of an output that is in the result itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inline {
+    /// With the roots replaced.
+    Text(Vec<u8>),
+    /// Dep-info, told by the names in the manifest of its action ([`crate::dep_info`]).
+    DepInfo(Vec<u8>),
+}
+
+impl Output {
+    /// Whether a blob holds the content.
+    pub fn has_blob(&self) -> bool {
+        self.node == NodeKind::File && self.inline.is_none()
+    }
 }
 
 /// What an action produced.
@@ -145,7 +161,7 @@ impl ResultRecord {
     /// record itself.
     pub fn blobs(&self) -> Vec<&Output> {
         let mut seen = HashSet::new();
-        let stored = |output: &&Output| output.node == NodeKind::File && output.inline.is_none();
-        self.outputs.iter().filter(stored).filter(|output| seen.insert(output.blob)).collect()
+        let stored = self.outputs.iter().filter(|output| output.has_blob());
+        stored.filter(|output| seen.insert(output.blob)).collect()
     }
 }

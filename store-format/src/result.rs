@@ -1,10 +1,14 @@
-//! Results as bytes.
+//! Results as bytes: what is asked of many results at a time, then the packed texts of what is
+//! restored.
 
+use crate::pack::{pack, unpack};
 use crate::wire::{Reader, WireError, Writer};
-use crate::{ActionKey, Digest, FormatError, NodeKind, Output, OutputRole, ResultRecord, UnitKey};
+use crate::{
+    ActionKey, Digest, FormatError, Inline, NodeKind, Output, OutputRole, ResultRecord, UnitKey,
+};
 
 /// Version of the encoding of results.
-pub const RESULT_VERSION: u8 = 3;
+pub const RESULT_VERSION: u8 = 4;
 /// Most outputs of one action.
 pub const OUTPUTS_MAX: usize = 65_536;
 /// Most bytes in the name of an output.
@@ -13,60 +17,65 @@ pub const OUTPUT_NAME_BYTES_MAX: usize = 4096;
 const NODE_MASK: u8 = 0x03;
 const ROLE_SHIFT: u32 = 2;
 const ROLE_MASK: u8 = 0x03;
-const INLINE: u8 = 0x10;
-const UNUSED: u8 = 0xe0;
-/// Name length and one byte of name, tag, mode, blob, size, time.
-const OUTPUT_BYTES_MIN: usize = 2 + 1 + 1 + 32 + 1 + 1;
+const TEXT: u8 = 0x10;
+const DEP_INFO: u8 = 0x20;
+/// Tag, mode, size.
+const OUTPUT_BYTES_MIN: usize = 3;
 
 impl ResultRecord {
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(128 + self.outputs.len() * 96 + self.stderr.len());
+        let mut writer = Writer::with_capacity(512);
         writer.u8(RESULT_VERSION);
-        writer.digest(&self.action.0);
         writer.digest(&self.unit.0);
         writer.bytes(&self.crate_name);
-        writer.count(self.outputs.len());
-        for output in &self.outputs {
-            encode_output(&mut writer, output);
-        }
-        writer.bytes(&self.stdout);
-        writer.bytes(&self.stderr);
         writer.u8(self.exit_status);
         writer.varint(self.cost_us);
         writer.raw(&self.boot);
         writer.u8(u8::from(self.fetched));
         writer.varint(self.created_s);
+        writer.count(self.outputs.len());
+        let mut texts = Writer::with_capacity(1024);
+        for output in &self.outputs {
+            encode_output(&mut writer, &mut texts, output);
+        }
+        texts.bytes(&self.stdout);
+        texts.bytes(&self.stderr);
+        pack(&mut writer, &texts.finish());
         writer.finish()
     }
 
-    /// Output names come out as relative paths of normal components.
-    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+    /// The result of an action. Output names come out as relative paths of normal components.
+    pub fn decode(action: ActionKey, bytes: &[u8]) -> Result<Self, FormatError> {
         let mut outputs = Vec::new();
-        let view = ResultView::decode(bytes, |output| outputs.push(output.to_output()))?;
-        Ok(Self {
-            action: view.action,
+        let (view, texts) = ResultView::split(bytes, |output| outputs.push(output))?;
+        let texts = unpack(texts)?;
+        let mut reader = Reader::new(&texts);
+        let outputs = outputs.into_iter().map(|output| output.read(&mut reader));
+        let outputs = outputs.collect::<Result<_, _>>()?;
+        let (stdout, stderr) = (reader.bytes(usize::MAX)?, reader.bytes(usize::MAX)?);
+        let record = Self {
+            action,
             unit: view.unit,
             crate_name: view.crate_name.to_vec(),
             outputs,
-            stdout: view.stdout.to_vec(),
-            stderr: view.stderr.to_vec(),
+            stdout: stdout.to_vec(),
+            stderr: stderr.to_vec(),
             exit_status: view.exit_status,
             cost_us: view.cost_us,
             boot: view.boot,
             fetched: view.fetched,
             created_s: view.created_s,
-        })
+        };
+        reader.end()?;
+        Ok(record)
     }
 }
 
-/// A [`ResultRecord`] but for its outputs, read in place: for who looks at many.
+/// A [`ResultRecord`] but for outputs and texts, read in place: for who looks at many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultView<'a> {
-    pub action: ActionKey,
     pub unit: UnitKey,
     pub crate_name: &'a [u8],
-    pub stdout: &'a [u8],
-    pub stderr: &'a [u8],
     pub exit_status: u8,
     pub cost_us: u64,
     pub boot: [u8; 16],
@@ -74,81 +83,92 @@ pub struct ResultView<'a> {
     pub created_s: u64,
 }
 
-/// An [`Output`], read in place.
+/// An [`Output`] but for its name and content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputView<'a> {
-    pub name: &'a [u8],
+pub struct OutputView {
     pub node: NodeKind,
     pub role: OutputRole,
     pub mode: u32,
-    pub blob: Digest,
     pub size_bytes: u64,
-    pub blob_mtime_ns: i64,
-    pub inline: Option<&'a [u8]>,
+    /// Where the content is, unless it is in the record itself.
+    pub blob: Option<BlobView>,
+    content: Content,
+}
+
+/// The blob of an output, and when it was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobView {
+    pub digest: Digest,
+    pub mtime_ns: i64,
+}
+
+/// What of an output is among the texts besides its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Nothing,
+    Text,
+    DepInfo,
 }
 
 impl<'a> ResultView<'a> {
     /// Shows each output to `on_output`; the record is sound only if no error comes after.
-    pub fn decode(
+    pub fn decode(bytes: &'a [u8], on_output: impl FnMut(OutputView)) -> Result<Self, FormatError> {
+        Ok(Self::split(bytes, on_output)?.0)
+    }
+
+    fn split(
         bytes: &'a [u8],
-        mut on_output: impl FnMut(OutputView<'a>),
-    ) -> Result<Self, FormatError> {
+        mut on_output: impl FnMut(OutputView),
+    ) -> Result<(Self, Reader<'a>), FormatError> {
         let mut reader = Reader::new(bytes);
         let version = reader.u8()?;
         if version != RESULT_VERSION {
             return Err(FormatError::Version { found: version.into() });
         }
-        let action = ActionKey(reader.digest()?);
-        let unit = UnitKey(reader.digest()?);
-        let crate_name = reader.bytes(OUTPUT_NAME_BYTES_MAX)?;
-        for _ in 0..reader.count(OUTPUTS_MAX, OUTPUT_BYTES_MIN)? {
-            on_output(OutputView::decode(&mut reader)?);
-        }
-        let stdout = reader.bytes(usize::MAX)?;
-        let stderr = reader.bytes(usize::MAX)?;
-        let exit_status = reader.u8()?;
-        let cost_us = reader.varint()?;
-        let boot = reader.array()?;
         let view = Self {
-            action,
-            unit,
-            crate_name,
-            stdout,
-            stderr,
-            exit_status,
-            cost_us,
-            boot,
+            unit: UnitKey(reader.digest()?),
+            crate_name: reader.bytes(OUTPUT_NAME_BYTES_MAX)?,
+            exit_status: reader.u8()?,
+            cost_us: reader.varint()?,
+            boot: reader.array()?,
             fetched: decode_bool(reader.u8()?)?,
             created_s: reader.varint()?,
         };
-        reader.end()?;
-        Ok(view)
+        for _ in 0..reader.count(OUTPUTS_MAX, OUTPUT_BYTES_MIN)? {
+            on_output(OutputView::decode(&mut reader)?);
+        }
+        Ok((view, reader))
     }
 }
 
-fn encode_output(writer: &mut Writer, output: &Output) {
-    writer.bytes(&output.name);
-    let inline = if output.inline.is_some() { INLINE } else { 0 };
-    writer.u8(output.node as u8 | (output.role as u8) << ROLE_SHIFT | inline);
+fn encode_output(writer: &mut Writer, texts: &mut Writer, output: &Output) {
+    let content = match &output.inline {
+        None => 0,
+        Some(Inline::Text(_)) => TEXT,
+        Some(Inline::DepInfo(_)) => DEP_INFO,
+    };
+    writer.u8(output.node as u8 | (output.role as u8) << ROLE_SHIFT | content);
     writer.varint(output.mode.into());
-    writer.digest(&output.blob);
     writer.varint(output.size_bytes);
-    writer.signed(output.blob_mtime_ns);
-    if let Some(content) = &output.inline {
-        writer.bytes(content);
+    if output.has_blob() {
+        writer.digest(&output.blob);
+        writer.signed(output.blob_mtime_ns);
+    }
+    texts.bytes(&output.name);
+    if let Some(Inline::Text(bytes) | Inline::DepInfo(bytes)) = &output.inline {
+        texts.bytes(bytes);
     }
 }
 
-impl<'a> OutputView<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
-        let name = reader.bytes(OUTPUT_NAME_BYTES_MAX)?;
-        if !is_relative_and_normal(name) {
-            return Err(FormatError::Name);
-        }
+impl OutputView {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let tag = reader.u8()?;
-        if tag & UNUSED != 0 {
-            return Err(FormatError::Tag { what: "kind of output", value: tag.into() });
-        }
+        let content = match tag & !(NODE_MASK | ROLE_MASK << ROLE_SHIFT) {
+            0 => Content::Nothing,
+            TEXT => Content::Text,
+            DEP_INFO => Content::DepInfo,
+            _ => return Err(FormatError::Tag { what: "kind of output", value: tag.into() }),
+        };
         let node = match tag & NODE_MASK {
             1 => NodeKind::File,
             2 => NodeKind::Directory,
@@ -161,29 +181,38 @@ impl<'a> OutputView<'a> {
             3 => OutputRole::Text,
             value => return Err(FormatError::Tag { what: "role", value: value.into() }),
         };
-        Ok(Self {
-            name,
-            node,
-            role,
-            mode: reader.varint_u32()?,
-            blob: reader.digest()?,
-            size_bytes: reader.varint()?,
-            blob_mtime_ns: reader.signed()?,
-            inline: if tag & INLINE == 0 { None } else { Some(reader.bytes(usize::MAX)?) },
-        })
+        let (mode, size_bytes) = (reader.varint_u32()?, reader.varint()?);
+        let has_blob = node == NodeKind::File && content == Content::Nothing;
+        let blob = if has_blob {
+            Some(BlobView { digest: reader.digest()?, mtime_ns: reader.signed()? })
+        } else {
+            None
+        };
+        Ok(Self { node, role, mode, size_bytes, blob, content })
     }
 
-    fn to_output(self) -> Output {
-        Output {
-            name: self.name.to_vec(),
+    /// The output with what the texts say of it.
+    fn read(self, texts: &mut Reader<'_>) -> Result<Output, FormatError> {
+        let name = texts.bytes(OUTPUT_NAME_BYTES_MAX)?;
+        if !is_relative_and_normal(name) {
+            return Err(FormatError::Name);
+        }
+        let mut content = || texts.bytes(usize::MAX).map(<[u8]>::to_vec);
+        let inline = match self.content {
+            Content::Nothing => None,
+            Content::Text => Some(Inline::Text(content()?)),
+            Content::DepInfo => Some(Inline::DepInfo(content()?)),
+        };
+        Ok(Output {
+            name: name.to_vec(),
             node: self.node,
             role: self.role,
             mode: self.mode,
-            blob: self.blob,
+            blob: self.blob.map_or(Digest([0; 32]), |blob| blob.digest),
             size_bytes: self.size_bytes,
-            blob_mtime_ns: self.blob_mtime_ns,
-            inline: self.inline.map(<[u8]>::to_vec),
-        }
+            blob_mtime_ns: self.blob.map_or(0, |blob| blob.mtime_ns),
+            inline,
+        })
     }
 }
 

@@ -1,19 +1,21 @@
 //! What is known of a compiler: the identities of the files that make it up, and their digest.
 
-use crate::wire::{Reader, Writer};
+use crate::wire::{Reader, WireError, Writer};
 use crate::{Digest, FormatError};
 
 /// Version of the encoding of toolchains.
-pub const TOOLCHAIN_VERSION: u8 = 1;
+pub const TOOLCHAIN_VERSION: u8 = 2;
 /// Most files of one toolchain.
 pub const TOOLCHAIN_FILES_MAX: usize = 65_536;
 /// Most bytes in the path of one.
 pub const TOOLCHAIN_PATH_BYTES_MAX: usize = 4096;
+/// Most bytes of all paths together, when decoded.
+pub const TOOLCHAIN_PATHS_BYTES_MAX: usize = 16 << 20;
 
-const FILE_BYTES_MIN: usize = 6;
+const FILE_BYTES_MIN: usize = 7;
 
 /// One file of a toolchain, and its identity when the digest was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolchainFile {
     pub path: Vec<u8>,
     pub device: u64,
@@ -39,13 +41,17 @@ impl ToolchainRecord {
         writer.digest(&self.digest);
         writer.bytes(&self.sysroot);
         writer.count(self.files.len());
+        let mut before = &ToolchainFile::default();
         for file in &self.files {
-            writer.bytes(&file.path);
+            let shared = before.path.iter().zip(&file.path).take_while(|(a, b)| a == b).count();
+            writer.count(shared);
+            writer.bytes(&file.path[shared..]);
             writer.varint(file.device);
             writer.varint(file.inode);
             writer.varint(file.size_bytes);
-            writer.signed(file.mtime_ns);
-            writer.signed(file.ctime_ns);
+            writer.signed(file.mtime_ns.wrapping_sub(before.mtime_ns));
+            writer.signed(file.ctime_ns.wrapping_sub(before.ctime_ns));
+            before = file;
         }
         writer.finish()
     }
@@ -59,16 +65,27 @@ impl ToolchainRecord {
         let digest = reader.digest()?;
         let sysroot = reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec();
         let count = reader.count(TOOLCHAIN_FILES_MAX, FILE_BYTES_MIN)?;
-        let mut files = Vec::with_capacity(count);
+        let mut files: Vec<ToolchainFile> = Vec::with_capacity(count);
+        let first = ToolchainFile::default();
+        let mut paths_bytes = 0;
         for _ in 0..count {
-            files.push(ToolchainFile {
-                path: reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec(),
+            let before = files.last().unwrap_or(&first);
+            let shared = usize::try_from(reader.varint()?).map_err(|_| WireError::Limit)?;
+            let shared = before.path.get(..shared).ok_or(WireError::Limit)?;
+            let path = [shared, reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?].concat();
+            paths_bytes += path.len();
+            if path.len() > TOOLCHAIN_PATH_BYTES_MAX || paths_bytes > TOOLCHAIN_PATHS_BYTES_MAX {
+                return Err(WireError::Limit.into());
+            }
+            let file = ToolchainFile {
+                path,
                 device: reader.varint()?,
                 inode: reader.varint()?,
                 size_bytes: reader.varint()?,
-                mtime_ns: reader.signed()?,
-                ctime_ns: reader.signed()?,
-            });
+                mtime_ns: before.mtime_ns.wrapping_add(reader.signed()?),
+                ctime_ns: before.ctime_ns.wrapping_add(reader.signed()?),
+            };
+            files.push(file);
         }
         reader.end()?;
         Ok(Self { files, digest, sysroot })

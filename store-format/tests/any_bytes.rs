@@ -1,6 +1,7 @@
 //! Any bytes are a value or an error; any value survives its encoding.
 
 use proptest::prelude::*;
+use store_format::dep_info::{self, DEP_INFO_BYTES_MAX};
 use store_format::frame::{FRAME_HEAD_WORDS, FrameHead};
 use store_format::header::{HEADER_FIXED_WORDS, IndexHeader, MemoHeader};
 use store_format::memo::MemoEntry;
@@ -9,8 +10,8 @@ use store_format::object::{OBJECT_HEAD_BYTES, ObjectHead};
 use store_format::snapshot::Snapshot;
 use store_format::wire::{Reader, Writer};
 use store_format::{
-    BuildList, Event, Events, Input, InputKind, Kind, Manifest, ManifestList, ResultRecord, Root,
-    RootedPath, ToolchainRecord, checksum,
+    ActionKey, BuildList, Digest, Event, Events, Input, InputKind, Kind, Manifest, ManifestList,
+    ResultRecord, Root, RootedPath, ToolchainRecord, UnitKey, checksum,
 };
 
 fn names() -> impl Strategy<Value = Vec<u8>> {
@@ -25,6 +26,42 @@ fn inputs() -> impl Strategy<Value = Input> {
     let roots = prop::option::of(prop::sample::select(&Root::ALL[..]));
     (kinds, roots, names())
         .prop_map(|(kind, root, path)| Input { kind, name: RootedPath { root, path } })
+}
+
+const ACTION: ActionKey = ActionKey(Digest([1; 32]));
+/// What two empty streams are packed to.
+const PACKED_EMPTY_BYTES: usize = 3;
+
+fn result(stderr: &[u8]) -> ResultRecord {
+    ResultRecord {
+        action: ACTION,
+        unit: UnitKey(Digest([2; 32])),
+        crate_name: b"a".to_vec(),
+        outputs: Vec::new(),
+        stdout: Vec::new(),
+        stderr: stderr.to_vec(),
+        exit_status: 0,
+        cost_us: 1,
+        boot: [3; 16],
+        fetched: false,
+        created_s: 4,
+    }
+}
+
+/// Pieces that are packed in each of the ways that there are, and next to each other.
+fn texts() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..70),
+        "[0-9a-f]{0,70}".prop_map(String::into_bytes),
+        "(cargo:rustc-cfg=|artifact|emit|CARGO_CFG_UNIX)".prop_map(String::into_bytes),
+        (any::<u8>(), 0..10_000_usize).prop_map(|(byte, count)| vec![byte; count]),
+    ]
+}
+
+/// Lines of dep-info, in any order.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    "(# env-dep:A=b|[ab]{0,2}:|[ab/]{1,3}: (src/[a-c]\\.rs|a\\\\ b| )?|)\n{0,2}"
+        .prop_map(String::into_bytes)
 }
 
 fn edited(mut bytes: Vec<u8>, edits: &[(prop::sample::Index, u8)]) -> Vec<u8> {
@@ -42,20 +79,17 @@ fn golden(name: &str) -> Vec<u8> {
 
 /// Decodes as everything there is. What decodes survives another round.
 fn decode_all(bytes: &[u8]) {
-    if let Ok(value) = Manifest::decode(bytes) {
-        assert_eq!(Manifest::decode(&value.encode()), Ok(value));
-    }
     if let Ok(value) = ManifestList::decode(bytes) {
         assert_eq!(ManifestList::decode(&value.encode()), Ok(value));
     }
-    if let Ok(value) = ResultRecord::decode(bytes) {
-        assert_eq!(value.encode(), bytes);
+    if let Ok(value) = ResultRecord::decode(ACTION, bytes) {
+        assert_eq!(ResultRecord::decode(ACTION, &value.encode()), Ok(value));
     }
     if let Ok(value) = ToolchainRecord::decode(bytes) {
-        assert_eq!(value.encode(), bytes);
+        assert_eq!(ToolchainRecord::decode(&value.encode()), Ok(value));
     }
     if let Ok(value) = Snapshot::decode(bytes) {
-        assert_eq!(value.encode(), bytes);
+        assert_eq!(Snapshot::decode(&value.encode()), Ok(value));
     }
     if let Ok(value) = Request::decode(bytes) {
         assert_eq!(value.encode()[MESSAGE_HEAD_BYTES..], *bytes);
@@ -94,8 +128,49 @@ proptest! {
         let mut sorted = inputs.clone();
         sorted.sort();
         sorted.dedup();
-        let read = Manifest::decode(&Manifest { inputs }.encode());
-        prop_assert_eq!(read, Ok(Manifest { inputs: sorted }));
+        let mut list = ManifestList::default();
+        list.promote(Manifest { inputs });
+        let read = ManifestList::decode(&list.encode());
+        let manifests = read.map(ManifestList::into_manifests);
+        prop_assert_eq!(manifests, Ok(vec![Manifest { inputs: sorted }]));
+    }
+
+    #[test]
+    fn texts_of_any_kind_survive(texts in prop::collection::vec(texts(), 0..40)) {
+        let result = result(&texts.concat());
+        prop_assert_eq!(ResultRecord::decode(ACTION, &result.encode()), Ok(result));
+    }
+
+    #[test]
+    fn any_operations_of_packed_texts_are_a_value_or_an_error(
+        operations in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let mut bytes = result(b"").encode();
+        bytes.truncate(bytes.len() - PACKED_EMPTY_BYTES);
+        bytes.extend(operations);
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn dep_info_comes_back_or_stays_as_it_is(
+        inputs in prop::collection::vec(inputs(), 0..10),
+        lines in prop::collection::vec(lines(), 0..8),
+    ) {
+        let manifest = Manifest { inputs };
+        let text = lines.concat();
+        if let Some(short) = dep_info::shorten(&text, &manifest) {
+            prop_assert_eq!(dep_info::lengthen(&short, &manifest), Ok(text));
+        }
+    }
+
+    #[test]
+    fn any_short_form_of_dep_info_is_a_text_or_an_error(
+        inputs in prop::collection::vec(inputs(), 0..10),
+        short in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
+        if let Ok(text) = dep_info::lengthen(&short, &Manifest { inputs }) {
+            prop_assert!(text.len() <= DEP_INFO_BYTES_MAX);
+        }
     }
 
     #[test]
@@ -106,7 +181,7 @@ proptest! {
 
     #[test]
     fn edited_values_are_values_or_errors(
-        name in prop::sample::select(&["manifest", "manifests", "result", "toolchain", "snapshot", "event", "build", "object"][..]),
+        name in prop::sample::select(&["manifests", "result", "toolchain", "snapshot", "event", "build", "object"][..]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         decode_all(&edited(golden(name), &edits));

@@ -1,10 +1,11 @@
 //! Values survive their encoding; anything else is an error, never a panic.
 
+use store_format::manifest::MANIFEST_VERSION;
 use store_format::wire::{Reader, WireError, Writer};
 use store_format::{
-    ActionKey, Digest, Event, EventOutcome, Events, FormatError, Input, InputKind, Manifest,
-    ManifestList, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath, Snapshot,
-    SnapshotPart, ToolchainFile, ToolchainRecord, UnitKey,
+    ActionKey, Digest, Event, EventOutcome, Events, FormatError, Inline, Input, InputKind,
+    Manifest, ManifestList, NodeKind, Output, OutputRole, ResultRecord, Root, RootedPath, Snapshot,
+    SnapshotPart, ToolchainFile, ToolchainRecord, UnitKey, dep_info,
 };
 
 fn input(kind: InputKind, root: Option<Root>, path: &str) -> Input {
@@ -23,7 +24,7 @@ fn manifest() -> Manifest {
     }
 }
 
-fn output(name: &str, inline: Option<&str>) -> Output {
+fn output(name: &str) -> Output {
     Output {
         name: name.into(),
         node: NodeKind::File,
@@ -32,8 +33,35 @@ fn output(name: &str, inline: Option<&str>) -> Output {
         blob: Digest([7; 32]),
         size_bytes: 123_456,
         blob_mtime_ns: -1,
-        inline: inline.map(Into::into),
+        inline: None,
     }
+}
+
+fn text(name: &str, content: &str) -> Output {
+    let inline = Some(Inline::Text(content.into()));
+    Output { blob: Digest([0; 32]), blob_mtime_ns: 0, inline, ..output(name) }
+}
+
+/// The list of this manifest alone.
+fn list(manifest: Manifest) -> ManifestList {
+    let mut list = ManifestList::default();
+    list.promote(manifest);
+    list
+}
+
+/// A list of this plain content: literals alone are a packed form as well.
+fn list_of(plain: &[u8]) -> Result<ManifestList, FormatError> {
+    let mut writer = Writer::new();
+    writer.u8(MANIFEST_VERSION);
+    for some in plain.chunks(32) {
+        writer.u8(u8::try_from(some.len() - 1).expect("short"));
+        writer.raw(some);
+    }
+    ManifestList::decode(&writer.finish())
+}
+
+fn read_result(bytes: &[u8]) -> Result<ResultRecord, FormatError> {
+    ResultRecord::decode(ActionKey(Digest([1; 32])), bytes)
 }
 
 fn result() -> ResultRecord {
@@ -41,10 +69,7 @@ fn result() -> ResultRecord {
         action: ActionKey(Digest([1; 32])),
         unit: UnitKey(Digest([2; 32])),
         crate_name: b"serde".to_vec(),
-        outputs: vec![
-            output("libserde-0123456789abcdef.rlib", None),
-            output("a/b.d", Some("x: y")),
-        ],
+        outputs: vec![output("libserde-0123456789abcdef.rlib"), text("a/b.d", "x: y")],
         stdout: vec![],
         stderr: b"warning".to_vec(),
         exit_status: 101,
@@ -70,7 +95,7 @@ fn event() -> Event {
 fn a_manifest_survives_its_encoding() {
     let mut sorted = manifest();
     sorted.inputs.sort();
-    assert_eq!(Manifest::decode(&manifest().encode()), Ok(sorted));
+    assert_eq!(ManifestList::decode(&list(manifest()).encode()), Ok(list(sorted)));
 }
 
 #[test]
@@ -78,34 +103,35 @@ fn equal_sets_of_inputs_have_equal_bytes() {
     let mut shuffled = manifest();
     shuffled.inputs.reverse();
     shuffled.inputs.push(shuffled.inputs[2].clone());
-    assert_eq!(shuffled.encode(), manifest().encode());
+    assert_eq!(shuffled.checksum(), manifest().checksum());
+    assert_eq!(list(shuffled).encode(), list(manifest()).encode());
 }
 
 #[test]
 fn a_manifest_out_of_order_is_an_error() {
     let mut writer = Writer::new();
-    writer.u8(1);
+    writer.count(1);
     writer.count(2);
     for name in [b"b", b"a"] {
         writer.u8(InputKind::File as u8);
         writer.count(0);
         writer.bytes(name);
     }
-    assert_eq!(Manifest::decode(&writer.finish()), Err(FormatError::Order));
+    assert_eq!(list_of(&writer.finish()), Err(FormatError::Order));
 }
 
 /// Each entry repeats the name before it and adds a byte: a few bytes that claim a large total.
 #[test]
 fn front_coding_cannot_be_made_to_allocate_without_bound() {
     let mut writer = Writer::new();
-    writer.u8(1);
+    writer.count(1);
     writer.count(40_000);
     for shared in 0..40_000 {
         writer.u8(InputKind::File as u8);
         writer.count(shared);
         writer.bytes(b"x");
     }
-    assert_eq!(Manifest::decode(&writer.finish()), Err(WireError::Limit.into()));
+    assert_eq!(list_of(&writer.finish()), Err(WireError::Limit.into()));
 }
 
 #[test]
@@ -124,7 +150,7 @@ fn a_manifest_list_keeps_the_eight_most_recently_used() {
 
 #[test]
 fn a_result_survives_its_encoding() {
-    assert_eq!(ResultRecord::decode(&result().encode()), Ok(result()));
+    assert_eq!(read_result(&result().encode()), Ok(result()));
 }
 
 #[test]
@@ -132,7 +158,7 @@ fn a_result_whose_output_leaves_its_directory_is_an_error() {
     for name in ["", "/etc/passwd", "..", "a/../b", "a//b", ".", "a/", "a\0b"] {
         let mut record = result();
         record.outputs[0].name = name.into();
-        assert_eq!(ResultRecord::decode(&record.encode()), Err(FormatError::Name), "{name:?}");
+        assert_eq!(read_result(&record.encode()), Err(FormatError::Name), "{name:?}");
     }
 }
 
@@ -157,7 +183,13 @@ fn a_toolchain_survives_its_encoding() {
 fn a_snapshot_survives_its_encoding() {
     let part =
         |label: &[u8], value: &[u8]| SnapshotPart { label: label.to_vec(), value: value.to_vec() };
-    let snapshot = Snapshot { parts: vec![part(b"argument", b"--test"), part(b"", b"\0\xff")] };
+    let snapshot = Snapshot {
+        unit: UnitKey(Digest([1; 32])),
+        manifest: u64::MAX,
+        parts: vec![part(b"argument", b"--test"), part(b"", b"\x01\xff")],
+        digests: vec![[0; 4], [255; 4]],
+        texts: vec![Vec::new(), b"unset".to_vec()],
+    };
     assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
 }
 
@@ -214,13 +246,13 @@ fn an_event_that_is_still_being_written_is_waited_for() {
 
 #[test]
 fn every_truncation_of_a_value_is_an_error() {
-    let values = [manifest().encode(), result().encode(), event().encode_frame()];
+    let values = [list(manifest()).encode(), result().encode(), event().encode_frame()];
     for (which, bytes) in values.iter().enumerate() {
         for end in 0..bytes.len() {
             let cut = &bytes[..end];
             let failed = match which {
-                0 => Manifest::decode(cut).is_err(),
-                1 => ResultRecord::decode(cut).is_err(),
+                0 => ManifestList::decode(cut).is_err(),
+                1 => read_result(cut).is_err(),
                 _ => Event::decode_frame(&mut Reader::new(cut)).is_err(),
             };
             assert!(failed, "{which} cut at {end}");
@@ -228,15 +260,17 @@ fn every_truncation_of_a_value_is_an_error() {
     }
 }
 
-/// A library with 24 modules, 12 dependencies and four variables.
+/// A library with 24 modules, 12 dependencies and four variables: what is kept of it under three keys.
 #[test]
-fn a_result_with_forty_inputs_takes_less_than_a_kilobyte() {
+fn a_result_with_sixty_inputs_takes_less_than_a_kilobyte() {
     let mut manifest = Manifest::default();
     let modules = ["lexer", "parser/expression", "parser/statement", "emit", "error", "util/span"];
     for directory in ["src", "src/backend", "src/frontend", "src/driver"] {
         for module in modules {
             let path = format!("{directory}/{module}.rs");
             manifest.inputs.push(input(InputKind::File, Some(Root::Workspace), &path));
+            let other = format!("{directory}/{module}/mod.rs");
+            manifest.inputs.push(input(InputKind::Presence, Some(Root::Workspace), &other));
         }
     }
     let crates = [
@@ -263,12 +297,83 @@ fn a_result_with_forty_inputs_takes_less_than_a_kilobyte() {
     for name in ["CARGO_PKG_VERSION", "CARGO_PKG_NAME", "CARGO_PKG_AUTHORS", "PROFILE"] {
         manifest.inputs.push(input(InputKind::Variable, None, name));
     }
-    assert_eq!(manifest.inputs.len(), 40);
+    assert_eq!(manifest.inputs.len(), 64);
+    manifest.inputs.sort();
+    let sources = manifest.inputs[..24].iter().map(|input| format!(" \0A\0/{}", name_of(input)));
+    let sources = sources.collect::<Vec<_>>().concat();
+    let stem = "serde-0123456789abcdef";
+    let outputs = [format!("{stem}.d"), format!("lib{stem}.rmeta"), format!("lib{stem}.rlib")];
+    let rules = outputs.iter().map(|name| format!("\x003\0/debug/deps/{name}:{sources}\n\n"));
+    let mut dep_info = rules.collect::<Vec<_>>().concat();
+    for source in sources.split(' ').skip(1) {
+        dep_info.extend([source, ":\n"]);
+    }
+    let short = dep_info::shorten(dep_info.as_bytes(), &manifest).expect("it comes back");
+    assert_eq!(dep_info::lengthen(&short, &manifest).as_deref(), Ok(dep_info.as_bytes()));
     let mut record = result();
-    record.stderr = vec![];
-    record.outputs.truncate(1);
-    record.outputs.push(output("libserde-0123456789abcdef.rmeta", None));
-    record.outputs.push(output("serde-0123456789abcdef.d", None));
-    let bytes = manifest.encode().len() + record.encode().len();
+    record.stderr = outputs.iter().flat_map(|name| artifact(name)).collect();
+    record.outputs = outputs.iter().map(|name| output(name)).collect();
+    let inline = Some(Inline::DepInfo(short));
+    record.outputs[0] = Output { inline, ..text(&outputs[0], "") };
+    let snapshot = Snapshot {
+        unit: record.unit,
+        manifest: manifest.checksum(),
+        parts: vec![SnapshotPart { label: b"argument --cfg".into(), value: b"a".into() }],
+        digests: (0..60).map(|number| if number < 36 { [number; 4] } else { [7; 4] }).collect(),
+        texts: vec![b"unset".to_vec(); 4],
+    };
+    let bytes = list(manifest).encode().len() + record.encode().len() + snapshot.encode().len();
     assert!(bytes < 1024, "{bytes} bytes");
+}
+
+fn name_of(input: &Input) -> &str {
+    str::from_utf8(&input.name.path).expect("text")
+}
+
+/// What the compiler says of an output.
+fn artifact(name: &str) -> Vec<u8> {
+    let path = format!("\x003\0/debug/deps/{name}");
+    format!("{{\"$message_type\":\"artifact\",\"artifact\":\"{path}\",\"emit\":\"link\"}}\n").into()
+}
+
+#[test]
+fn variables_that_build_scripts_read_take_a_few_bytes() {
+    let names = ["TARGET_ABI", "TARGET_ARCH", "TARGET_ENDIAN", "TARGET_ENV", "TARGET_FAMILY"];
+    let variable = |name| input(InputKind::Variable, None, &format!("CARGO_CFG_{name}"));
+    assert!(list(Manifest { inputs: names.map(variable).to_vec() }).encode().len() <= 8);
+}
+
+#[test]
+fn the_other_place_of_a_module_comes_back_and_takes_no_place() {
+    let modules = ["a.rs", "a/mod.rs", "mod.rs", "a/mod/mod.rs", "a/mod.rsx", ".rs", "/mod.rs"];
+    let files = modules.map(|name| input(InputKind::File, Some(Root::Package), name));
+    let others = ["a.rs", "a/mod.rs", "a/mod/mod.rs", "b.rs", "mod/mod.rs", "/mod.rs", ".rs"];
+    let others = others.map(|name| input(InputKind::Presence, Some(Root::Package), name));
+    let mut both = Manifest { inputs: [files, others].concat() };
+    both.inputs.sort();
+    assert_eq!(ManifestList::decode(&list(both.clone()).encode()), Ok(list(both.clone())));
+    let of_modules = |kinds: &[(InputKind, &str)]| {
+        let names = ["lexer", "parser", "emit", "error", "span"].iter();
+        let inputs = names.flat_map(|name| {
+            let of_kind = |(kind, end): &(_, &str)| input(*kind, None, &format!("/{name}{end}"));
+            kinds.iter().map(of_kind).collect::<Vec<_>>()
+        });
+        list(Manifest { inputs: inputs.collect() }).encode().len()
+    };
+    let file = (InputKind::File, ".rs");
+    assert_eq!(of_modules(&[file, (InputKind::Presence, "/mod.rs")]), of_modules(&[file]));
+}
+
+/// A text of dep-info is as long as its outputs times its sources.
+#[test]
+fn dep_info_cannot_be_made_to_allocate_without_bound() {
+    let manifest =
+        Manifest { inputs: vec![input(InputKind::File, Some(Root::Workspace), "src/lib.rs")] };
+    let mut writer = Writer::new();
+    writer.count(2000);
+    writer.raw(&[0; 2000]);
+    writer.count(2000);
+    writer.raw(&[1; 2000]);
+    let lengthened = dep_info::lengthen(&writer.finish(), &manifest);
+    assert_eq!(lengthened, Err(WireError::Limit.into()));
 }

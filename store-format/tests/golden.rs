@@ -13,8 +13,8 @@ use store_format::slot::{ClaimWord, KeyHash, Slot};
 use store_format::snapshot::{Snapshot, SnapshotPart};
 use store_format::wire::Reader;
 use store_format::{
-    ActionKey, BuildAction, BuildList, Digest, Event, EventOutcome, FormatError, Input, InputKind,
-    Kind, Manifest, ManifestList, NodeKind, ObjectHead, ObjectKind, Output, OutputRole,
+    ActionKey, BuildAction, BuildList, Digest, Event, EventOutcome, FormatError, Inline, Input,
+    InputKind, Kind, Manifest, ManifestList, NodeKind, ObjectHead, ObjectKind, Output, OutputRole,
     ResultRecord, Root, RootedPath, ToolchainFile, ToolchainRecord, UnitKey, slot::ProcessId,
 };
 
@@ -78,7 +78,21 @@ fn result() -> ResultRecord {
         blob: digest(1),
         size_bytes: 4_000_000,
         blob_mtime_ns: 1_000_000_000,
-        inline: inline.map(Into::into),
+        inline: inline.map(|text| Inline::Text(text.into())),
+    };
+    let without_blob = |name: &str, node, inline| Output {
+        blob: Digest([0; 32]),
+        blob_mtime_ns: 0,
+        ..output(name, node, OutputRole::Private, inline)
+    };
+    let text = Output {
+        role: OutputRole::Text,
+        ..without_blob("serde-0123456789abcdef.txt", NodeKind::File, Some("a: b\n"))
+    };
+    let dep_info = Output {
+        name: b"serde-0123456789abcdef.d".into(),
+        inline: Some(Inline::DepInfo(b"\x01\x01a\x01\x03".into())),
+        ..text.clone()
     };
     ResultRecord {
         action: ActionKey(digest(2)),
@@ -87,9 +101,10 @@ fn result() -> ResultRecord {
         outputs: vec![
             output("libserde-0123456789abcdef.rlib", NodeKind::File, OutputRole::Shared, None),
             output("libserde-0123456789abcdef.rmeta", NodeKind::File, OutputRole::Private, None),
-            output("serde-0123456789abcdef.d", NodeKind::File, OutputRole::Text, Some("a: b\n")),
-            output("out/generated", NodeKind::Directory, OutputRole::Private, None),
-            output("out/link", NodeKind::Symlink, OutputRole::Private, Some("generated")),
+            text,
+            dep_info,
+            without_blob("out/generated", NodeKind::Directory, None),
+            without_blob("out/link", NodeKind::Symlink, Some("generated")),
         ],
         stdout: b"out".to_vec(),
         stderr: b"{\"reason\":\"\x001\x00/src\"}".to_vec(),
@@ -102,27 +117,35 @@ fn result() -> ResultRecord {
 }
 
 #[test]
-fn a_manifest_is_written_and_read_as_ever() {
-    check("manifest", &manifest(), &manifest().encode(), Manifest::decode);
-}
-
-#[test]
 fn a_list_of_manifests_is_written_and_read_as_ever() {
     let mut list = ManifestList::default();
     list.promote(manifest());
     list.promote(Manifest::default());
+    let mut with_modules = manifest();
+    for (kind, path) in
+        [(InputKind::Presence, "src/lib/deep/down/mod.rs"), (InputKind::Presence, "src/other.rs")]
+    {
+        let name = RootedPath { root: Some(Root::Workspace), path: path.into() };
+        with_modules.inputs.push(Input { kind, name });
+    }
+    with_modules.inputs.sort();
+    list.promote(with_modules);
     check("manifests", &list, &list.encode(), ManifestList::decode);
+}
+
+fn read_result(bytes: &[u8]) -> Result<ResultRecord, FormatError> {
+    ResultRecord::decode(ActionKey(digest(2)), bytes)
 }
 
 #[test]
 fn a_result_is_written_and_read_as_ever() {
-    check("result", &result(), &result().encode(), ResultRecord::decode);
+    check("result", &result(), &result().encode(), read_result);
 }
 
 #[test]
 fn a_result_from_a_remote_is_written_and_read_as_ever() {
     let result = ResultRecord { fetched: true, outputs: Vec::new(), ..result() };
-    check("result-fetched", &result, &result.encode(), ResultRecord::decode);
+    check("result-fetched", &result, &result.encode(), read_result);
 }
 
 #[test]
@@ -180,8 +203,13 @@ fn a_toolchain_is_written_and_read_as_ever() {
 #[test]
 fn a_snapshot_is_written_and_read_as_ever() {
     let part = |label: &str, value: &str| SnapshotPart { label: label.into(), value: value.into() };
-    let parts = vec![part("argument", "--cfg=a"), part("src/lib.rs", "0123456789abcdef")];
-    let snapshot = Snapshot { parts };
+    let snapshot = Snapshot {
+        unit: UnitKey(digest(18)),
+        manifest: 0x0123_4567_89ab_cdef,
+        parts: vec![part("argument --cfg", "a"), part("toolchain", "01234567")],
+        digests: vec![[1, 2, 3, 4], [5, 6, 7, 8]],
+        texts: vec![b"unset".to_vec(), b"1.2.3".to_vec()],
+    };
     check("snapshot", &snapshot, &snapshot.encode(), Snapshot::decode);
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use store_format::{
-    build, frame, header, manifest, memo, message, object, result, slot, snapshot, toolchain,
+    build, dep_info, frame, header, manifest, memo, message, object, pack, result, slot, snapshot,
+    toolchain,
 };
 
 const SPEC: &str = include_str!("../SPEC.md");
@@ -45,8 +46,12 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
         frame::{ FRAME_HEAD_WORDS, FRAME_MAGIC, PAYLOAD_BYTES_MAX },
         manifest::{ MANIFEST_VERSION, INPUTS_MAX, NAME_BYTES_MAX, NAMES_BYTES_MAX, MANIFESTS_MAX },
         result::{ RESULT_VERSION, OUTPUTS_MAX, OUTPUT_NAME_BYTES_MAX },
-        toolchain::{ TOOLCHAIN_VERSION, TOOLCHAIN_FILES_MAX, TOOLCHAIN_PATH_BYTES_MAX },
-        snapshot::{ SNAPSHOT_VERSION, SNAPSHOT_PARTS_MAX, SNAPSHOT_TEXT_BYTES_MAX },
+        toolchain::{ TOOLCHAIN_VERSION, TOOLCHAIN_FILES_MAX, TOOLCHAIN_PATH_BYTES_MAX, TOOLCHAIN_PATHS_BYTES_MAX },
+        dep_info::{ DEP_INFO_BYTES_MAX },
+        pack::{ UNPACKED_BYTES_MAX },
+        snapshot::{
+            SNAPSHOT_VERSION, SNAPSHOT_PARTS_MAX, SNAPSHOT_TEXT_BYTES_MAX, SNAPSHOT_DIGEST_BYTES,
+        },
         memo::{ MEMO_SETS, MEMO_WAYS, MEMO_ENTRY_WORDS, MEMO_SEQUENCE_WORD },
         message::{
             MESSAGE_VERSION, MESSAGE_HEAD_BYTES, REQUEST_BYTES_MAX, MESSAGE_BYTES_MAX,

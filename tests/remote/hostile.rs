@@ -116,8 +116,6 @@ fn an_object_of_another_version_kind_or_action_is_refused() {
     assert_eq!(damage(&pair, &manifests), Damage::Misplaced);
     let other = ActionKey(Digest([9; 32]));
     assert_eq!(damage(&pair, &sealed(ObjectKind::Result, &other, &payload)), Damage::Misplaced);
-    let inner = ResultRecord { action: other, ..record() }.encode();
-    assert_eq!(damage(&pair, &object(&inner, &[])), Damage::Misplaced);
 }
 
 #[test]

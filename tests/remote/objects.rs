@@ -116,7 +116,7 @@ impl Pair {
         let pulled =
             runtime().block_on(async { self.remote().await.pull(&self.there, &ACTION).await });
         let stored = self.there.index.get(Kind::Result, &ACTION.0);
-        let stored = stored.map(|record| ResultRecord::decode(&record).unwrap());
+        let stored = stored.map(|record| ResultRecord::decode(ACTION, &record).unwrap());
         match pulled {
             Ok(transferred) => {
                 assert_eq!(transferred.is_some(), stored.is_some());

@@ -8,7 +8,7 @@ use crate::index::{Entry, Index};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use store_format::{Digest, Kind, NodeKind, Output, ResultRecord};
+use store_format::{ActionKey, Digest, Kind, Output, ResultRecord};
 
 /// Bytes of a blob that are hashed at a time.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -43,11 +43,10 @@ pub(super) fn check(
     let mut blobs = HashMap::new();
     let mut results = 0;
     let mut lines = Vec::new();
-    let entries = index.entries().filter(|entry| entry.kind == Kind::Result);
-    for Entry { kind, key, payload, .. } in entries {
+    for Entry { kind, key, payload, .. } in index.entries_of(&[Kind::Result]) {
         results += 1;
         progress.say(format!("verifying result {}", human::count(results)));
-        let damage = match ResultRecord::decode(&payload) {
+        let damage = match ResultRecord::decode(ActionKey(key), &payload) {
             Ok(result) => damage_of(&result, cache_dir, depth, &mut blobs)?,
             Err(error) => Some(format!("result {key}: {error}")),
         };
@@ -85,13 +84,9 @@ fn damage_of(
     depth: Depth,
     blobs: &mut HashMap<Digest, Option<Damage>>,
 ) -> Result<Option<String>> {
-    let files = result
-        .outputs
-        .iter()
-        .filter(|output| output.node == NodeKind::File && output.inline.is_none());
     let mut first = None;
     // All of them, so that a repair removes each one that is damaged.
-    for output in files {
+    for output in result.outputs.iter().filter(|output| output.has_blob()) {
         let known = blobs.get(&output.blob).copied();
         let damage = if let Some(damage) = known {
             damage

@@ -111,8 +111,9 @@ impl Plan {
     async fn of_all(remote: &Remote, store: &Store) -> Result<Self> {
         let there = remote.results().await?.into_iter();
         let there: HashSet<ActionKey> = there.map(|(action, _)| action).collect();
-        let results = store.index.entries().filter(|entry| entry.kind == Kind::Result);
-        let results = results.filter_map(|entry| ResultRecord::decode(&entry.payload).ok());
+        let results = store.index.entries_of(&[Kind::Result]);
+        let results = results
+            .filter_map(|entry| ResultRecord::decode(ActionKey(entry.key), &entry.payload).ok());
         let missing = results.filter(|result| !there.contains(&result.action));
         let items = missing.map(|result| item(result.action, result.unit, size_bytes(&result)));
         Ok(Self { items: items.collect(), list: None })
@@ -132,7 +133,7 @@ async fn used_elsewhere(remote: &Remote, workspace: &Workspace) -> Result<Vec<Bu
 }
 
 fn result(store: &Store, action: ActionKey) -> Option<ResultRecord> {
-    ResultRecord::decode(&store.index.get(Kind::Result, &action.0)?).ok()
+    ResultRecord::decode(action, &store.index.get(Kind::Result, &action.0)?).ok()
 }
 
 fn is_stored(store: &Store, action: ActionKey) -> bool {

@@ -100,7 +100,7 @@ pub(super) async fn pull(
 ) -> Result<Option<Transferred>, RemoteError> {
     let Some(mut moved) = remote.pull(&store, &item.action).await? else { return Ok(None) };
     let stored = store.index.get(Kind::Result, &item.action.0);
-    let told = stored.and_then(|record| ResultRecord::decode(&record).ok());
+    let told = stored.and_then(|record| ResultRecord::decode(item.action, &record).ok());
     let Some(unit) = item.unit.or(told.map(|result| result.unit)) else { return Ok(Some(moved)) };
     let mut manifests = item.manifests;
     if manifests.is_none() {
