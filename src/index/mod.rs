@@ -134,7 +134,7 @@ impl Index {
 
     /// The payload published last under a key, and what is known of it.
     pub fn find(&self, kind: Kind, key: &Digest) -> Option<Found> {
-        match self.table().lookup(kind, key) {
+        match self.with_table(|table| table.lookup(kind, key)) {
             Seen::Live(word, payload) => {
                 Some(Found { payload, is_durable: Slot(word).is_durable() })
             }
@@ -236,12 +236,25 @@ impl Index {
         claim::claim(self.table(), key)
     }
 
-    /// The current generation. A process that maps a superseded one follows here.
+    /// The current generation.
     fn table(&self) -> Arc<Table<Generation>> {
         let table = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        if self.is_replaced(&table) { self.follow(table) } else { table }
+    }
+
+    /// What an operation on the current generation returns. It must not replace that.
+    fn with_table<T>(&self, operation: impl FnOnce(&Table<Generation>) -> T) -> T {
+        let table = self.current.read().unwrap_or_else(PoisonError::into_inner);
         if !self.is_replaced(&table) {
-            return table;
+            return operation(&table);
         }
+        let replaced = Arc::clone(&table);
+        drop(table);
+        operation(&self.follow(replaced))
+    }
+
+    /// A process that maps a superseded generation goes on to its successor here.
+    fn follow(&self, table: Arc<Table<Generation>>) -> Arc<Table<Generation>> {
         match open_or_begin(&self.path) {
             Ok((successor, recovered)) => {
                 self.recovered.fetch_or(recovered, Ordering::Relaxed);

@@ -166,18 +166,16 @@ fn carry_marks<M: Memory>(from: Slot, new: &Table<M>, published: Published) -> u
     durable.flatten().unwrap_or(published.word)
 }
 
-/// A table that is at most half full with what is live, and heap for twice of it.
+/// A table that is at most half full with what is live, and heap for twice of it. Taken from heads that
+/// may be damaged, and so no more than there is.
 fn size_for(old: &Table<Generation>) -> (u32, u64) {
     let mut live_slots: u64 = 0;
     let mut live_words: u64 = 0;
-    for place in 0..old.memory().slots().len() {
-        if let (_, Some((_, _, payload))) = old.record_in(place) {
-            live_slots += 1;
-            live_words +=
-                (store_format::frame::FRAME_HEAD_WORDS + payload.len().div_ceil(8)) as u64;
-        }
+    for words in (0..old.memory().slots().len()).filter_map(|place| old.live_words_in(place)) {
+        live_slots += 1;
+        live_words += words as u64;
     }
-    (slots_log2_for(live_slots), live_words * 2)
+    (slots_log2_for(live_slots), live_words.min(old.memory().heap().len() as u64) * 2)
 }
 
 /// Of a table that these keys fill by half at most.

@@ -16,10 +16,15 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use store_format::frame::{FRAME_HEAD_WORDS, FrameHead, PAYLOAD_BYTES_MAX};
+use store_format::frame::{FRAME_HEAD_WORDS, FrameHead, PAYLOAD_BYTES_MAX, STRIPE_WORDS};
 use store_format::header::control;
 use store_format::slot::{ClaimWord, KeyHash, Kind, ProcessId, Slot};
 use store_format::{Digest, header};
+
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
+/// Lines of a record that are loaded before it is known how many it has.
+const LINES_FETCHED: usize = 8;
 
 /// Longest probe sequence.
 pub const PROBES_MAX: usize = 1024;
@@ -104,6 +109,16 @@ pub enum Expected {
     Anything,
     Vacant,
     Word(u64),
+}
+
+impl Expected {
+    fn is_met_by(self, word: u64) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Vacant => word == 0,
+            Self::Word(expected) => word == expected,
+        }
+    }
 }
 
 impl Seen {
@@ -226,6 +241,7 @@ impl<M: Memory> Table<M> {
             if !slot.may_hold(hash, kind) {
                 continue;
             }
+            self.fetch(slot.offset());
             let Some(head) = self.head_at(slot.offset()) else { continue };
             if head.key != *key || head.kind != kind {
                 continue;
@@ -247,29 +263,32 @@ impl<M: Memory> Table<M> {
         expected: Expected,
     ) -> Result<Published, PublishError> {
         let head = FrameHead::new(kind, key, payload).ok_or(PublishError::TooLarge)?;
-        let offset = self.append(&head, payload)?;
         let hash = KeyHash::new(kind, key);
-        let word = Slot::new(hash, kind, offset).0;
-        for place in self.probes(hash) {
+        let mut appended = None;
+        loop {
+            // First of all: what it waits for in memory comes while the record is written.
+            let (place, seen) = self.place_of(hash, kind, key).ok_or(PublishError::Full)?;
+            if !expected.is_met_by(seen) {
+                return Err(PublishError::Conflict);
+            }
+            let offset = match appended {
+                Some(offset) => offset,
+                None => *appended.insert(self.append(&head, payload)?),
+            };
+            let word = Slot::new(hash, kind, offset).0;
+            // Release: the record's words are visible to whoever acquires this one.
             let cell = &self.0.slots()[place];
-            let mut seen = cell.load(Ordering::Acquire);
-            while seen == 0 || self.belongs_to(Slot(seen), hash, kind, key) {
-                let as_expected = match expected {
-                    Expected::Anything => true,
-                    Expected::Vacant => seen == 0,
-                    Expected::Word(word) => seen == word,
-                };
-                if !as_expected {
-                    return Err(PublishError::Conflict);
-                }
-                // Release: the record's words are visible to whoever acquires this one.
-                match cell.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return Ok(self.published(Slot(seen), place, word)),
-                    Err(now) => seen = now,
-                }
+            if cell.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Ok(self.published(Slot(seen), place, word));
             }
         }
-        Err(PublishError::Full)
+    }
+
+    /// The slot of a key, or the one that it may take, and its word.
+    fn place_of(&self, hash: KeyHash, kind: Kind, key: &Digest) -> Option<(usize, u64)> {
+        self.probes(hash)
+            .map(|place| (place, self.0.slots()[place].load(Ordering::Acquire)))
+            .find(|(_, word)| *word == 0 || self.belongs_to(Slot(*word), hash, kind, key))
     }
 
     fn published(&self, before: Slot, place: usize, word: u64) -> Published {
@@ -334,6 +353,13 @@ impl<M: Memory> Table<M> {
         places.into_iter().map(|(_, place)| place).collect()
     }
 
+    /// Words of the record that a slot points to, unless it is removed.
+    pub fn live_words_in(&self, place: usize) -> Option<usize> {
+        let slot = Slot(self.0.slots()[place].load(Ordering::Acquire));
+        let is_live = !slot.is_empty() && !slot.is_removed();
+        is_live.then(|| self.head_at(slot.offset())).flatten().map(|head| head.words())
+    }
+
     /// The word of a slot, and the record that it points to, if there is a sound one.
     pub fn record_in(&self, place: usize) -> (u64, Option<(Kind, Digest, Vec<u8>)>) {
         let word = self.0.slots()[place].load(Ordering::Acquire);
@@ -396,6 +422,16 @@ impl<M: Memory> Table<M> {
         let _lost = next.compare_exchange(end, offset, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Begins to load a record's lines, so that they come from memory at the same time, and not the
+    /// payload's after the head's.
+    fn fetch(&self, offset: u64) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let words = self.0.heap().get(start..).unwrap_or_default();
+        for word in words.iter().step_by(LINE_WORDS).take(LINES_FETCHED) {
+            std::hint::black_box(word.load(Ordering::Relaxed));
+        }
+    }
+
     fn head_at(&self, offset: u64) -> Option<FrameHead> {
         let words = self.heap_at(offset, FRAME_HEAD_WORDS)?;
         let mut head = [0; FRAME_HEAD_WORDS];
@@ -409,11 +445,17 @@ impl<M: Memory> Table<M> {
         debug_assert!(head.payload_bytes <= PAYLOAD_BYTES_MAX);
         let words = &self.heap_at(offset, head.words())?[FRAME_HEAD_WORDS..];
         let mut payload = vec![0; words.len() * header::WORD_BYTES];
-        for (bytes, word) in payload.as_chunks_mut().0.iter_mut().zip(words) {
-            *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+        let (stripes, rest) = words.as_chunks::<STRIPE_WORDS>();
+        let (bytes, rest_bytes) = payload.as_chunks_mut::<{ STRIPE_WORDS * header::WORD_BYTES }>();
+        let mut sum = head.sum();
+        for (bytes, words) in bytes.iter_mut().zip(stripes) {
+            sum.add(&copy_words(bytes, words));
+        }
+        if !rest.is_empty() {
+            sum.add(&copy_words(rest_bytes, rest));
         }
         payload.truncate(head.payload_bytes);
-        head.covers(&payload).then_some(payload)
+        head.agrees(sum).then_some(payload)
     }
 
     fn heap_at(&self, offset: u64, words: usize) -> Option<&[M::Word]> {
@@ -468,6 +510,17 @@ impl<M: Memory> Table<M> {
         // Fails when another process took the claim over: then it is no longer ours to give back.
         let _taken_over = cell.compare_exchange(mine.0, 0, Ordering::Release, Ordering::Relaxed);
     }
+}
+
+/// Copies words of the heap, at most a stripe, and returns them, with zeros behind.
+fn copy_words<W: Word>(bytes: &mut [u8], words: &[W]) -> [u64; STRIPE_WORDS] {
+    let mut values = [0; STRIPE_WORDS];
+    let bytes = bytes.as_chunks_mut().0;
+    for ((value, bytes), word) in values.iter_mut().zip(bytes).zip(words) {
+        *value = word.load(Ordering::Relaxed);
+        *bytes = value.to_le_bytes();
+    }
+    values
 }
 
 fn write_record<W: Word>(target: &[W], head: &FrameHead, payload: &[u8]) {

@@ -9,30 +9,12 @@ const PRIME_5: u64 = 0x27D4_EB2F_1656_67C5;
 
 /// XXH64 of `bytes` with seed 0.
 pub fn checksum(bytes: &[u8]) -> u64 {
-    checksum_seeded(0, bytes)
-}
-
-/// XXH64 of `bytes`. With the checksum of a first part as the seed, it covers two parts that do
-/// not lie side by side.
-pub fn checksum_seeded(seed: u64, bytes: &[u8]) -> u64 {
     let (stripes, rest) = bytes.as_chunks::<32>();
-    let mut hash = if stripes.is_empty() {
-        seed.wrapping_add(PRIME_5)
-    } else {
-        merge(stripes.iter().fold(start(seed), stripe))
-    };
-    hash = hash.wrapping_add(bytes.len() as u64);
-    avalanche(tail(hash, rest))
+    let hash = if stripes.is_empty() { PRIME_5 } else { merge(stripes.iter().fold(START, stripe)) };
+    avalanche(tail(hash.wrapping_add(bytes.len() as u64), rest))
 }
 
-fn start(seed: u64) -> [u64; 4] {
-    [
-        seed.wrapping_add(PRIME_1).wrapping_add(PRIME_2),
-        seed.wrapping_add(PRIME_2),
-        seed,
-        seed.wrapping_sub(PRIME_1),
-    ]
-}
+const START: [u64; 4] = [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, 0_u64.wrapping_sub(PRIME_1)];
 
 fn stripe(mut lanes: [u64; 4], stripe: &[u8; 32]) -> [u64; 4] {
     let (words, _) = stripe.as_chunks::<8>();

@@ -3,7 +3,7 @@
 use crate::{FormatError, checksum};
 
 /// Version of the index: of its layout and of everything that its records hold.
-pub const INDEX_VERSION: u32 = 2;
+pub const INDEX_VERSION: u32 = 3;
 /// First word of an index.
 pub const INDEX_MAGIC: u64 = u64::from_le_bytes(*b"kacheidx");
 /// Version of the memo.
@@ -18,7 +18,7 @@ pub const HEADER_WORDS: usize = 512;
 pub const HEADER_FIXED_WORDS: usize = 6;
 /// First of the words that change, and how many there are.
 pub const CONTROL_WORD: usize = 64;
-pub const CONTROL_WORDS: usize = 32;
+pub const CONTROL_WORDS: usize = 16;
 /// Words of the claims region.
 pub const CLAIMS_WORDS: usize = 4096;
 /// First word of the table.
@@ -29,18 +29,19 @@ pub const SLOTS_LOG2_MAX: u32 = 28;
 /// Most words that a heap can be made for: what a slot can address.
 pub const HEAP_WORDS_MAX: u64 = 1 << crate::slot::OFFSET_BITS;
 
-/// The control words, each on a cache line of its own, counted from [`CONTROL_WORD`].
+/// The control words, counted from [`CONTROL_WORD`]. What changes at each publication shares a cache
+/// line, which only a processor that publishes has to have; what is read at each lookup has its own.
 pub mod control {
     /// Not zero once a newer generation of the file has taken its place.
     pub const SUPERSEDED: usize = 0;
     /// Words of the heap that are reserved.
     pub const HEAP_NEXT: usize = 8;
-    /// Slots that are not empty.
-    pub const SLOTS_USED: usize = 16;
     /// Words of the heap under records that were replaced or removed; an estimate.
-    pub const HEAP_DEAD: usize = 24;
+    pub const HEAP_DEAD: usize = 9;
+    /// Slots that are not empty.
+    pub const SLOTS_USED: usize = 10;
     /// Bytes that blobs take on the disk; an estimate.
-    pub const STORED_BYTES: usize = 28;
+    pub const STORED_BYTES: usize = 11;
 }
 
 const _: () = assert!(HEADER_WORDS * WORD_BYTES == 4096);

@@ -26,7 +26,7 @@ pub mod toolchain;
 pub mod wire;
 
 pub use build::{BuildAction, BuildList};
-pub use checksum::{checksum, checksum_seeded};
+pub use checksum::checksum;
 pub use digest::{ActionKey, Digest, UnitKey};
 pub use error::FormatError;
 pub use event::{

@@ -246,6 +246,21 @@ proptest! {
 }
 
 #[test]
+fn what_is_not_expected_takes_no_words() {
+    let table = small_table(8, 64);
+    let put = |number, expected| table.publish(Kind::Result, &key(number), b"a value", expected);
+    let published = put(1, Expected::Vacant).expect("published");
+    let used = table.heap_used_words();
+    for (number, expected) in
+        [(1, Expected::Vacant), (1, Expected::Word(1)), (2, Expected::Word(published.word))]
+    {
+        assert!(matches!(put(number, expected), Err(PublishError::Conflict)));
+    }
+    assert_eq!(table.heap_used_words(), used);
+    assert!(put(1, Expected::Word(published.word)).is_ok());
+}
+
+#[test]
 fn a_full_disk_is_an_error_and_takes_no_words() {
     let table = small_table(8, 20);
     let put = |number, bytes: usize| {
