@@ -11,7 +11,8 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use store_format::header::WORD_BYTES;
 
-/// Bytes by which files grow where space is had by writing zeros.
+/// Zeros that are written at once, up to a multiple of as many: the system keeps and maps them as one
+/// large page, and writes all of that to the disk when one word of it has changed.
 const ZEROS_BYTES: usize = 64 << 10;
 
 /// Between the name of a file and what makes the name of its successor unique.
@@ -24,16 +25,26 @@ pub(crate) fn open(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Makes a file at least `bytes` long, with space on the disk for all of it. Safe to be called
 /// by several processes at once: no byte that is there changes, and no file becomes shorter.
+///
+/// The zeros are written, although the system would make them up for space that was only reserved:
+/// it does that page by page as they are touched, in four times as long.
 pub(crate) fn allocate(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
-    #[cfg(target_os = "linux")]
-    {
-        let flags = rustix::fs::FallocateFlags::empty();
-        match rustix::fs::fallocate(file, flags, 0, bytes) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            other => return other,
-        }
-    }
+    reserve(file, bytes)?;
     append_zeros(file, bytes)
+}
+
+/// Has the disk set space aside for a file, without making it longer.
+#[cfg(target_os = "linux")]
+fn reserve(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_file: BorrowedFd<'_>, _bytes: u64) -> Result<(), Errno> {
+    Ok(())
 }
 
 /// Has changes of a file that is empty yet written where it lies. A file system that writes elsewhere
@@ -61,10 +72,11 @@ fn append_zeros(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
         if length >= bytes {
             return Ok(());
         }
-        let missing = usize::try_from(bytes - length).unwrap_or(usize::MAX).min(zeros.len());
+        let missing = usize::try_from(bytes - length).unwrap_or(usize::MAX);
         // Whole words, whatever an interrupted write has left.
-        let missing = missing.next_multiple_of(WORD_BYTES).min(zeros.len());
-        rustix::io::write(file, &zeros[..missing])?;
+        let missing = missing.next_multiple_of(WORD_BYTES);
+        let whole = zeros.len() - usize::try_from(length).unwrap_or(0) % zeros.len();
+        rustix::io::write(file, &zeros[..missing.min(whole)])?;
     }
 }
 

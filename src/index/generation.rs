@@ -17,8 +17,8 @@ use super::file::{self, NewFile};
 use super::map::Map;
 use super::table::Memory;
 
-/// Words by which a heap grows.
-const HEAP_STEP_WORDS: u64 = (1 << 20) / WORD_BYTES as u64;
+/// Bytes by which a file grows: space for hundreds of records, had in a tenth of a millisecond.
+const STEP_BYTES: u64 = 512 << 10;
 /// Heap words for each slot, at most.
 const HEAP_WORDS_PER_SLOT: u64 = 4096 / WORD_BYTES as u64;
 
@@ -87,8 +87,7 @@ impl Generation {
         let heap_words_max =
             heap_words.max(HEAP_WORDS_PER_SLOT << slots_log2).min(header::HEAP_WORDS_MAX);
         let header = IndexHeader { slots_log2, heap_words_max, generation };
-        let bytes = (header.heap_word() as u64 + HEAP_STEP_WORDS) * WORD_BYTES as u64;
-        let new = NewFile::create(path, bytes, &header.encode())?;
+        let new = NewFile::create(path, file_bytes(&header, 1), &header.encode())?;
         let map = Map::new(new.file.try_clone()?, header.file_bytes_max())?;
         Ok((new, Self { header, map }))
     }
@@ -100,6 +99,12 @@ impl Generation {
     pub(super) fn is_at(&self, path: &Path) -> bool {
         file::is_at(self.map.file().as_fd(), path)
     }
+}
+
+/// Of a file with so many words of heap, or some more.
+fn file_bytes(header: &IndexHeader, heap_words: u64) -> u64 {
+    let bytes = (header.heap_word() as u64 + heap_words) * WORD_BYTES as u64;
+    bytes.next_multiple_of(STEP_BYTES).min(header.file_bytes_max())
 }
 
 impl Memory for Generation {
@@ -127,8 +132,7 @@ impl Memory for Generation {
     }
 
     fn extend(&self, words: u64) -> io::Result<()> {
-        let words = words.next_multiple_of(HEAP_STEP_WORDS).min(self.header.heap_words_max);
-        self.map.extend((self.header.heap_word() as u64 + words) * WORD_BYTES as u64)
+        self.map.extend(file_bytes(&self.header, words))
     }
 
     fn heap_words_max(&self) -> u64 {
