@@ -1,6 +1,6 @@
 //! The index beside embedded databases, the ladder beside bare system calls, and garbage collection.
 //!
-//! `cargo run --release [-- DIRECTORY [rates|files|collection]]`, here. Every side of a line works on the same records in the
+//! `cargo run --release [-- DIRECTORY [rates [WORK]|files|collection]]`, here. Every side of a line works on the same records in the
 //! same run; what counts is the ratio.
 
 #![allow(
@@ -15,6 +15,8 @@ mod engines;
 mod files;
 mod rates;
 
+#[path = "../../../src/env.rs"]
+mod env;
 #[path = "../../../src/events.rs"]
 mod events;
 #[path = "../../../src/fs/mod.rs"]
@@ -49,7 +51,7 @@ fn main() {
     let only = arguments.next();
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     if wanted("rates") {
-        rates::compare(space.path());
+        rates::compare(space.path(), arguments.next().as_deref());
     }
     if wanted("files") {
         files::compare(space.path());
