@@ -19,6 +19,8 @@ pub const LOG_FILE: &str = "KACHE_LOG_FILE";
 pub const SOCKET_PATH: &str = "KACHE_SOCKET_PATH";
 /// `0`: paths are not remapped, and keys are valid on this machine and in this checkout only.
 pub const PATH_NORMALIZE: &str = "KACHE_PATH_NORMALIZE";
+/// Files from which on a batch of them is read through `io_uring`: 0 is always, a large number never.
+pub const URING_FILES_MIN: &str = "KACHE_URING_FILES_MIN";
 pub const CACHE_DIR: &str = "KACHE_CACHE_DIR";
 pub const MAX_SIZE: &str = "KACHE_MAX_SIZE";
 pub const CACHE_EXECUTABLES: &str = "KACHE_CACHE_EXECUTABLES";

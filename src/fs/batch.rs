@@ -13,11 +13,13 @@
 //! Setting up a ring takes as long as some thirty reads from memory; from sixteen files on that
 //! is little beside what it saves when they are not there.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::{FsError, posix, read};
+use crate::env;
 
 /// How a batch is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +32,19 @@ pub enum Means {
     Threads,
 }
 
-/// Files from which on a ring pays for its setup.
+/// Files from which on a ring pays for its setup, where the environment does not say otherwise.
 const URING_FILES_MIN: usize = 16;
 /// Threads that read.
 const THREADS: usize = 8;
 
 /// The contents of `paths`, in order. For the wrapper: starts no thread.
 pub fn read_all(paths: &[PathBuf]) -> Vec<Result<Vec<u8>, FsError>> {
-    let few = paths.len() < URING_FILES_MIN;
-    read_all_by(if few { Means::Sequential } else { Means::Uring }, paths)
+    read_all_by(means_for(paths.len(), env::value(env::URING_FILES_MIN).as_deref()), paths)
+}
+
+fn means_for(files: usize, files_min: Option<&OsStr>) -> Means {
+    let files_min = files_min.and_then(|number| number.to_str()?.parse().ok());
+    if files < files_min.unwrap_or(URING_FILES_MIN) { Means::Sequential } else { Means::Uring }
 }
 
 /// As [`read_all`], by the means given.
@@ -112,4 +118,22 @@ fn by_threads<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> V
     let mut results = receive.into_iter().collect::<Vec<_>>();
     results.sort_by_key(|&(index, _)| index);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_sets_where_the_ring_begins() {
+        let check = |files, files_min: Option<&str>, means| {
+            assert_eq!(means_for(files, files_min.map(OsStr::new)), means, "{files} {files_min:?}");
+        };
+        check(15, None, Means::Sequential);
+        check(16, None, Means::Uring);
+        check(1, Some("0"), Means::Uring);
+        check(99, Some("100"), Means::Sequential);
+        check(100, Some("100"), Means::Uring);
+        check(16, Some("few"), Means::Uring);
+    }
 }

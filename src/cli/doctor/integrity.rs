@@ -7,11 +7,16 @@ use crate::fs::{self, FsError};
 use crate::index::{Entry, Index};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
 use std::path::{Path, PathBuf};
 use store_format::{ActionKey, Digest, Kind, Output, ResultRecord};
 
-/// Bytes of a blob that are hashed at a time.
+/// Bytes of a large blob that are hashed at a time.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Blobs up to this size are read many at a time, since most of them are not in memory.
+const SMALL_BYTES_MAX: u64 = 256 << 10;
+/// Results that are looked at together.
+const GROUP: usize = 64;
 
 /// How closely blobs are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +48,31 @@ pub(super) fn check(
     let mut blobs = HashMap::new();
     let mut results = 0;
     let mut lines = Vec::new();
-    for Entry { kind, key, payload, .. } in index.entries_of(&[Kind::Result]) {
-        results += 1;
+    let mut entries = index.entries_of(&[Kind::Result]).peekable();
+    while entries.peek().is_some() {
+        let group: Vec<Entry> = entries.by_ref().take(GROUP).collect();
+        results += group.len() as u64;
         progress.say(format!("verifying result {}", human::count(results)));
-        let damage = match ResultRecord::decode(ActionKey(key), &payload) {
-            Ok(result) => damage_of(&result, cache_dir, depth, &mut blobs)?,
-            Err(error) => Some(format!("result {key}: {error}")),
-        };
-        let Some(damage) = damage else { continue };
-        if repair && index.remove(kind, &key) {
-            lines.push(Line::Fixed(format!("{damage}: its result is removed")));
-        } else {
-            lines.push(Line::Finding(damage, "`kache doctor --repair` removes it".to_owned()));
+        let decoded = group.into_iter().map(|entry| {
+            let result = ResultRecord::decode(ActionKey(entry.key), &entry.payload);
+            (entry.kind, entry.key, result)
+        });
+        let decoded: Vec<_> = decoded.collect();
+        let sound = decoded.iter().filter_map(|(.., result)| result.as_ref().ok());
+        inspect(sound.flat_map(ResultRecord::blobs), cache_dir, depth, &mut blobs)
+            .context("verify a blob")?;
+        for (kind, key, result) in decoded {
+            let damage = match result {
+                Ok(result) => damage_of(&result, &blobs),
+                Err(error) => Some(format!("result {key}: {error}")),
+            };
+            let Some(damage) = damage else { continue };
+            if repair && index.remove(kind, &key) {
+                lines.push(Line::Fixed(format!("{damage}: its result is removed")));
+            } else {
+                let remedy = "`kache doctor --repair` removes it".to_owned();
+                lines.push(Line::Finding(damage, remedy));
+            }
         }
     }
     if repair {
@@ -76,60 +94,68 @@ pub(super) fn check(
     Ok(lines)
 }
 
-/// What keeps a result from being restored, the first of it; a blob that several results have is
-/// checked once.
-fn damage_of(
-    result: &ResultRecord,
+/// What keeps a result from being restored.
+fn damage_of(result: &ResultRecord, blobs: &HashMap<Digest, Option<Damage>>) -> Option<String> {
+    let outputs = result.blobs().into_iter();
+    let mut damaged = outputs.filter_map(|output| Some((output, (*blobs.get(&output.blob)?)?)));
+    let (output, damage) = damaged.next()?;
+    let crate_name = String::from_utf8_lossy(&result.crate_name);
+    let name = String::from_utf8_lossy(&output.name);
+    let what = match damage {
+        Damage::Missing => "is missing from the store",
+        Damage::Size => "has another size than it was stored with",
+        Damage::Content => "has another content than it was stored with",
+    };
+    Some(format!("{crate_name}: {name} {what}"))
+}
+
+/// Adds what is known of the outputs' blobs, all of them, so that a repair removes each one that is
+/// damaged; one that several results have is looked at once.
+fn inspect<'a>(
+    outputs: impl Iterator<Item = &'a Output>,
     cache_dir: &Path,
     depth: Depth,
     blobs: &mut HashMap<Digest, Option<Damage>>,
-) -> Result<Option<String>> {
-    let mut first = None;
-    // All of them, so that a repair removes each one that is damaged.
-    for output in result.outputs.iter().filter(|output| output.has_blob()) {
-        let known = blobs.get(&output.blob).copied();
-        let damage = if let Some(damage) = known {
-            damage
-        } else {
-            let path = blob_path(cache_dir, &output.blob);
-            let damage = inspect(&path, output, depth).context("verify a blob")?;
-            blobs.insert(output.blob, damage);
-            damage
-        };
-        if first.is_none() {
-            first = damage.map(|damage| (output, damage));
+) -> Result<(), FsError> {
+    let (mut small, mut paths) = (Vec::new(), Vec::new());
+    for output in outputs {
+        let Vacant(blob) = blobs.entry(output.blob) else { continue };
+        let path = blob_path(cache_dir, &output.blob);
+        let mut damage = damage_of_size(&path, output.size_bytes)?;
+        if damage.is_none() && depth == Depth::Contents {
+            if output.size_bytes <= SMALL_BYTES_MAX {
+                small.push(output.blob);
+                paths.push(path);
+            } else {
+                damage = damage_of_content(digest_of_large(&path)?, output.blob);
+            }
         }
+        blob.insert(damage);
     }
-    Ok(first.map(|(output, damage)| {
-        let crate_name = String::from_utf8_lossy(&result.crate_name);
-        let name = String::from_utf8_lossy(&output.name);
-        let what = match damage {
-            Damage::Missing => "is missing from the store",
-            Damage::Size => "has another size than it was stored with",
-            Damage::Content => "has another content than it was stored with",
-        };
-        format!("{crate_name}: {name} {what}")
-    }))
+    for (blob, content) in small.into_iter().zip(fs::read_all(&paths)) {
+        blobs.insert(blob, damage_of_content(blake3::hash(&content?), blob));
+    }
+    Ok(())
 }
 
-fn inspect(path: &Path, output: &Output, depth: Depth) -> Result<Option<Damage>, FsError> {
-    let stat = match fs::stat(path) {
-        Err(error) if error.is_absent() => return Ok(Some(Damage::Missing)),
-        stat => stat?,
-    };
-    if stat.size_bytes != output.size_bytes {
-        return Ok(Some(Damage::Size));
+fn damage_of_size(path: &Path, size_bytes: u64) -> Result<Option<Damage>, FsError> {
+    match fs::stat(path) {
+        Err(error) if error.is_absent() => Ok(Some(Damage::Missing)),
+        stat => Ok((stat?.size_bytes != size_bytes).then_some(Damage::Size)),
     }
-    if depth == Depth::Sizes {
-        return Ok(None);
-    }
+}
+
+fn damage_of_content(found: blake3::Hash, blob: Digest) -> Option<Damage> {
+    (*found.as_bytes() != blob.0).then_some(Damage::Content)
+}
+
+fn digest_of_large(path: &Path) -> Result<blake3::Hash, FsError> {
     let mut hasher = blake3::Hasher::new();
     fs::read_in_windows(path, WINDOW_BYTES, |bytes| {
         hasher.update(bytes);
         bytes.clear();
     })?;
-    let sound = Digest(*hasher.finalize().as_bytes()) == output.blob;
-    Ok((!sound).then_some(Damage::Content))
+    Ok(hasher.finalize())
 }
 
 fn blob_path(cache_dir: &Path, digest: &Digest) -> PathBuf {
