@@ -7,13 +7,19 @@
 mod measure;
 #[path = "measure/project.rs"]
 mod project;
+#[path = "measure/run.rs"]
+#[expect(dead_code, reason = "other benchmarks take words")]
+mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use measure::{bytes_occupied, median, processor_time_of_children, ratio, remove, row, time};
+use measure::{
+    bytes_occupied, median, memory_peak, processor_time_of_children, ratio, remove, row, time,
+};
 use project::{PROJECT, Project, VERSION, cargo};
+use run::Run;
 
 /// What the floor is called in the table.
 const FLOOR: &str = "a wrapper that checks nothing";
@@ -34,10 +40,7 @@ struct Bench {
 
 #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
+    let Some(run) = Run::begin() else { return };
     let bench = Bench::prepare();
     println!("{PROJECT} {VERSION}, dev profile, {} processors", processors());
 
@@ -49,10 +52,7 @@ fn main() {
             times.push(bench.build(*side, "a"));
         }
     }
-    let [plain, kache] = cold.map(|runs| {
-        let (wall, processor) = runs.into_iter().unzip();
-        (median(wall), median(processor))
-    });
+    let [plain, kache] = cold.map(medians);
     println!("cold   plain {:>8.2?} wall {:>8.2?} CPU", plain.0, plain.1);
     println!(
         "cold   kache {:>8.2?} wall {:>8.2?} CPU   {:.3} and {:.3} of plain, at most 1.05",
@@ -62,38 +62,52 @@ fn main() {
         ratio(kache.1, plain.1)
     );
 
+    run.note("first build of Cargo alone", plain.0);
+    run.note("first build", kache.0);
     row("the first build, wall time", "Cargo alone", ratio(kache.0, plain.0));
     row("the first build, processor time", "Cargo alone", ratio(kache.1, plain.1));
     let plain = plain.0;
 
     bench.forget(Side::Floor);
     bench.build(Side::Floor, "a");
-    let mut warm: [Vec<Duration>; 2] = Default::default();
+    let mut warm: [Vec<(Duration, Duration)>; 2] = Default::default();
     for _ in 0..WARM_ROUNDS {
         for (side, times) in [Side::Floor, Side::Kache].iter().zip(&mut warm) {
             remove(&bench.target(*side, "a"));
-            times.push(bench.build(*side, "a").0);
+            times.push(bench.build(*side, "a"));
         }
     }
-    let [floor, kache] = warm.map(median);
-    println!("warm   floor {floor:>8.3?}");
-    println!("warm   kache {kache:>8.3?}   {:.2} of the floor, at most 1.3", ratio(kache, floor));
-
+    let [(floor, floor_processor), (kache, kache_processor)] = warm.map(medians);
+    println!("warm   floor {floor:>8.3?} wall {floor_processor:>8.3?} CPU");
+    println!(
+        "warm   kache {kache:>8.3?} wall {kache_processor:>8.3?} CPU   {:.2} and {:.2} of the floor, \
+         at most 1.3",
+        ratio(kache, floor),
+        ratio(kache_processor, floor_processor)
+    );
+    run.note("same build again", kache);
     row("the same build again, empty target directory", "Cargo alone", ratio(kache, plain));
     row("the same build again, empty target directory", FLOOR, ratio(kache, floor));
 
     let mut second = Vec::new();
     for _ in 0..WARM_ROUNDS {
         remove(&bench.target(Side::Kache, "b"));
-        second.push(bench.build(Side::Kache, "b").0);
+        second.push(bench.build(Side::Kache, "b"));
     }
-    let second = median(second);
-    println!("second checkout {second:>8.3?}   {:.2} of the floor", ratio(second, floor));
+    let (second, processor) = medians(second);
+    println!(
+        "second checkout {second:>8.3?} wall {processor:>8.3?} CPU   {:.2} and {:.2} of the floor",
+        ratio(second, floor),
+        ratio(processor, floor_processor)
+    );
+    run.note("first build of a second checkout", second);
     row("the first build of a second checkout", "Cargo alone", ratio(second, plain));
     row("the first build of a second checkout", FLOOR, ratio(second, floor));
     let idle = bench.build(Side::Kache, "a").0;
     println!("nothing to do   {idle:>8.3?}");
+    run.note("nothing to do", idle);
     bench.report_disk();
+    bench.report_memory();
 }
 
 impl Bench {
@@ -132,6 +146,12 @@ impl Bench {
 
     /// One build; wall and processor time.
     fn build(&self, side: Side, checkout: &str) -> (Duration, Duration) {
+        let before = processor_time_of_children();
+        let wall = time(&mut self.command(side, checkout));
+        (wall, processor_time_of_children().saturating_sub(before))
+    }
+
+    fn command(&self, side: Side, checkout: &str) -> Command {
         let mut command = cargo(&self.root.join(checkout));
         command.args(["build", "--quiet", "--offline", "--target-dir"]);
         command.arg(self.target(side, checkout));
@@ -145,9 +165,27 @@ impl Bench {
                 command.env("KACHE_CACHE_DIR", self.store(side));
             }
         }
-        let before = processor_time_of_children();
-        let wall = time(&mut command);
-        (wall, processor_time_of_children().saturating_sub(before))
+        command
+    }
+
+    /// What all processes of a build have in memory at a time, at most.
+    #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+    fn report_memory(&self) {
+        for (what, beside) in [("warm", Side::Floor), ("cold", Side::Plain)] {
+            let [beside, kache] = [beside, Side::Kache].map(|side| {
+                if what == "cold" {
+                    self.forget(side);
+                }
+                remove(&self.target(side, "a"));
+                memory_peak(&mut self.command(side, "a"))
+            });
+            println!(
+                "memory {what}   {:>4} MB, kache {:>4} MB: {:.2}",
+                beside >> 20,
+                kache >> 20,
+                as_f64(kache) / as_f64(beside)
+            );
+        }
     }
 
     /// What the store and two target directories occupy beside one of plain Cargo.
@@ -168,6 +206,12 @@ impl Bench {
             as_f64(shared) / as_f64(plain),
         );
     }
+}
+
+/// Of wall and of processor times.
+fn medians(times: Vec<(Duration, Duration)>) -> (Duration, Duration) {
+    let (wall, processor) = times.into_iter().unzip();
+    (median(wall), median(processor))
 }
 
 fn processors() -> usize {

@@ -2,7 +2,12 @@
 //!
 //! Each line has the floor beside it: the same executable printing its version.
 
+#[path = "measure/run.rs"]
+#[expect(dead_code, reason = "other benchmarks take words")]
+mod run;
+
 use kache::index::Index;
+use run::Run;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,10 +21,7 @@ const RESULTS: u64 = 50_000;
 const RUNS: usize = 21;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
+    let Some(run) = Run::begin() else { return };
     let space = tempfile::tempdir().expect("a temporary directory");
     write_events(space.path());
     write_results(space.path());
@@ -34,7 +36,9 @@ fn main() {
         &["report", "--format", "html"],
     ] {
         let time = median(space.path(), arguments);
-        report(&format!("kache {}", arguments.join(" ")), time, floor);
+        let name = format!("kache {}", arguments.join(" "));
+        report(&name, time, floor);
+        run.note(&name, time);
     }
 }
 

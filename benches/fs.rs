@@ -7,32 +7,35 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports there")]
 
+#[path = "measure/run.rs"]
+mod run;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kache::fs::{self, LinkMode, Means};
+use run::Run;
 
 const BATCHES: [usize; 5] = [4, 16, 32, 64, 512];
 const FILE_BYTES: [usize; 2] = [4 << 10, 256 << 10];
 const ROUNDS: usize = 9;
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let base = arguments.next();
-    let base = base.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-    let command = arguments.next();
+    let Some(run) = Run::begin() else { return };
+    let base = run.words().first().map_or(env!("CARGO_TARGET_TMPDIR"), |word| word);
+    let command = run.words().get(1).map(String::as_str);
     let space = tempfile::tempdir_in(base).expect("a directory to measure in");
     println!("microseconds for each file, median of {ROUNDS}; in brackets: times the floor");
     for bytes in FILE_BYTES {
         for count in BATCHES {
             if bytes * count <= 32 << 20 {
-                batches(space.path(), count, bytes, command.as_deref());
+                batches(&run, space.path(), count, bytes, command);
             }
         }
     }
     for bytes in FILE_BYTES {
-        places(space.path(), 128, bytes);
+        places(&run, space.path(), 128, bytes);
     }
 }
 
@@ -87,7 +90,7 @@ fn compare(prepare: impl Fn(), actions: &[&dyn Fn()]) -> Vec<Duration> {
     times.into_iter().map(|times| times[ROUNDS / 2]).collect()
 }
 
-fn report(title: &str, count: usize, names: &[&str], times: &[Duration]) {
+fn report(run: &Run, title: &str, count: usize, names: &[&str], times: &[Duration]) {
     let floor = times[0].as_secs_f64();
     let count = f64::from(u32::try_from(count).expect("a small batch"));
     let columns = names.iter().zip(times).map(|(name, time)| {
@@ -95,9 +98,12 @@ fn report(title: &str, count: usize, names: &[&str], times: &[Duration]) {
         format!("{name} {each:7.1} ({:4.2})", time.as_secs_f64() / floor)
     });
     println!("{title:<28} {}", columns.collect::<Vec<_>>().join("  "));
+    for (name, time) in names.iter().zip(times) {
+        run.note(&format!("{title}, {name}"), *time);
+    }
 }
 
-fn batches(space: &Path, count: usize, bytes: usize, command: Option<&str>) {
+fn batches(run: &Run, space: &Path, count: usize, bytes: usize, command: Option<&str>) {
     let paths = files(space, count, bytes);
     let read = |means| {
         black_box(fs::read_all_by(means, &paths));
@@ -106,9 +112,9 @@ fn batches(space: &Path, count: usize, bytes: usize, command: Option<&str>) {
     let by: [&dyn Fn(); 3] =
         [&|| read(Means::Sequential), &|| read(Means::Uring), &|| read(Means::Threads)];
     let kib = bytes >> 10;
-    report(&format!("read {count} x {kib} KiB, warm"), count, &names, &compare(|| (), &by));
+    report(run, &format!("read {count} x {kib} KiB, warm"), count, &names, &compare(|| (), &by));
     let cold = compare(|| chill(&paths, command), &by);
-    report(&format!("read {count} x {kib} KiB, cold"), count, &names, &cold);
+    report(run, &format!("read {count} x {kib} KiB, cold"), count, &names, &cold);
     let ahead = |means| {
         fs::prefetch_by(means, &paths);
         read(Means::Sequential);
@@ -121,10 +127,10 @@ fn batches(space: &Path, count: usize, bytes: usize, command: Option<&str>) {
     ];
     let names = ["none", "sequential", "uring", "threads"];
     let cold = compare(|| chill(&paths, command), &by);
-    report(&format!("prefetch {count} x {kib} KiB"), count, &names, &cold);
+    report(run, &format!("prefetch {count} x {kib} KiB"), count, &names, &cold);
 }
 
-fn places(space: &Path, count: usize, bytes: usize) {
+fn places(run: &Run, space: &Path, count: usize, bytes: usize) {
     let paths = files(space, count, bytes);
     let target = |path: &Path| space.join("placed").join(path.file_name().expect("a name"));
     fs::create_directories(&space.join("placed")).expect("a directory");
@@ -146,10 +152,29 @@ fn places(space: &Path, count: usize, bytes: usize) {
         &|| each(&|from, to| drop(std::fs::copy(from, to))),
     ];
     let names = ["bare link", "shared", "private", "private copy", "std copy"];
-    report(&format!("place {count} x {} KiB", bytes >> 10), count, &names, &compare(clear, &by));
+    report(
+        run,
+        &format!("place {count} x {} KiB", bytes >> 10),
+        count,
+        &names,
+        &compare(clear, &by),
+    );
+    let by: [&dyn Fn(); 3] = [
+        &|| each(&|from, to| rustix::fs::link(from, to).expect("a link")),
+        &|| each(&|from, to| drop(fs::link_or_copy_new(from, to))),
+        &|| each(&|from, to| drop(fs::clone_or_link_new(from, to))),
+    ];
+    let names = ["bare link", "shared", "private"];
+    report(
+        run,
+        &format!("ingest {count} x {} KiB", bytes >> 10),
+        count,
+        &names,
+        &compare(clear, &by),
+    );
     let by: [&dyn Fn(); 2] =
         [&|| each(&|from, _| assert!(rustix::fs::stat(from).is_ok())), &|| {
             each(&|from, _| assert!(fs::stat(from).is_ok()));
         }];
-    report(&format!("stat {count}"), count, &["bare stat", "stat"], &compare(|| (), &by));
+    report(run, &format!("stat {count}"), count, &["bare stat", "stat"], &compare(|| (), &by));
 }

@@ -6,14 +6,19 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports there")]
 
+#[path = "measure/run.rs"]
+mod run;
+
 use std::cell::Cell;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use kache::index::{Index, Kind};
 use kache::memo::{FileIdentity, Memo};
-use store_format::{Digest, checksum};
+use run::Run;
+use store_format::Digest;
+use store_format::frame::FrameHead;
 
 const RECORDS: u64 = 20_000;
 /// Operations of a round: few enough to be done before another process takes its turn.
@@ -21,15 +26,15 @@ const ROUND: u64 = 1000;
 const ROUNDS: usize = 101;
 
 fn main() {
-    let base = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
-    let base = base.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let Some(run) = Run::begin() else { return };
+    let base = run.words().first().map_or(env!("CARGO_TARGET_TMPDIR"), |word| word);
     let space = tempfile::tempdir_in(base).expect("a directory to measure in");
     println!("nanoseconds, least of {ROUNDS} rounds of {ROUND}; {RECORDS} records");
     for bytes in [64, 256, 1024] {
-        records(&space.path().join(bytes.to_string()), bytes);
+        records(&run, &space.path().join(bytes.to_string()), bytes);
     }
-    memo(space.path());
-    opening(space.path());
+    memo(&run, space.path());
+    opening(&run, space.path());
 }
 
 fn key(number: u64) -> Digest {
@@ -43,7 +48,7 @@ fn measure(operation: impl Fn(u64)) -> f64 {
     for round in 0..ROUNDS as u64 {
         let start = Instant::now();
         for number in round * ROUND..(round + 1) * ROUND {
-            operation(number % RECORDS);
+            operation(number * 7919 % RECORDS);
         }
         least = least.min(start.elapsed().as_secs_f64());
     }
@@ -54,11 +59,12 @@ fn place(number: u64) -> usize {
     usize::try_from(number).expect("few")
 }
 
-fn report(what: &str, floor: f64, cost: f64) {
+fn report(run: &Run, what: &str, floor: f64, cost: f64) {
     println!("{what:<44} {cost:>8.0}   floor {floor:>8.0}");
+    run.note(what, Duration::from_secs_f64(cost / 1e9));
 }
 
-fn records(directory: &Path, bytes: usize) {
+fn records(run: &Run, directory: &Path, bytes: usize) {
     let index = Index::open(directory).expect("an index");
     let keys: Vec<Digest> = (0..2 * RECORDS).map(key).collect();
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(bytes).collect();
@@ -67,25 +73,25 @@ fn records(directory: &Path, bytes: usize) {
     }
     let floor = measure(|_| {
         let copy = black_box(&payload).clone();
-        black_box(checksum(&copy));
+        black_box(FrameHead::new(Kind::Result, &keys[0], &copy));
     });
     let found = measure(|number| {
         assert!(black_box(index.get(Kind::Result, &keys[place(number)])).is_some());
     });
-    report(&format!("lookup, {bytes} bytes"), floor, found);
+    report(run, &format!("lookup, {bytes} bytes"), floor, found);
     let missed = measure(|number| {
         let absent = &keys[place(RECORDS + number)];
         assert!(black_box(index.get(Kind::Result, absent)).is_none());
     });
-    report("lookup of what is absent", 0.0, missed);
+    report(run, &format!("lookup of what is absent, {bytes} bytes"), 0.0, missed);
     // Always at the end of the heap, where pages are touched for the first time.
     let published = measure(|number| {
         index.put(Kind::Result, &keys[place(number)], black_box(&payload)).expect("put");
     });
-    report(&format!("publication, {bytes} bytes"), floor, published);
+    report(run, &format!("publication, {bytes} bytes"), floor, published);
 }
 
-fn memo(directory: &Path) {
+fn memo(run: &Run, directory: &Path) {
     let memo = Memo::open(directory).expect("a memo");
     let identity =
         |inode| FileIdentity { device: 1, inode, size_bytes: 1000, mtime_ns: 1, ctime_ns: 1 };
@@ -101,12 +107,12 @@ fn memo(directory: &Path) {
         found.set(found.get() + usize::from(memo.probe(&identity(inode)).is_some()));
     });
     assert!(found.get() > ROUNDS * place(ROUND) / 2);
-    report("memo probe", floor, probed);
+    report(run, "memo probe", floor, probed);
     let inserted = measure(|inode| memo.insert_seen(&identity(inode), &digest, seen));
-    report("memo insertion", floor, inserted);
+    report(run, "memo insertion", floor, inserted);
 }
 
-fn opening(directory: &Path) {
+fn opening(run: &Run, directory: &Path) {
     drop((Index::open(directory).expect("an index"), Memo::open(directory).expect("a memo")));
     let path = directory.join("index");
     let floor = measure(|_| {
@@ -116,5 +122,5 @@ fn opening(directory: &Path) {
     let opened = measure(|_| {
         black_box((Index::open(directory), Memo::open(directory)).0.expect("an index"));
     });
-    report("index and memo, opened, first touched, closed", 2.0 * floor, opened);
+    report(run, "index and memo, opened, first touched, closed", 2.0 * floor, opened);
 }

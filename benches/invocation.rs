@@ -3,13 +3,18 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports there")]
 
+#[path = "measure/run.rs"]
+#[expect(dead_code, reason = "other benchmarks take words")]
+mod run;
+
 use std::ffi::OsString;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kache::invocation::{Invocation, Parsed, parse};
 use kache::roots::Roots;
+use run::Run;
 
 const ROUNDS: u32 = 2000;
 
@@ -84,6 +89,7 @@ fn microseconds(mut step: impl FnMut()) -> f64 {
 }
 
 fn main() {
+    let Some(run) = Run::begin() else { return };
     println!(
         "{:28} {:>5} {:>8} {:>8} {:>8} {:>10}",
         "", "args", "copy", "parse", "roots", "normalized"
@@ -102,5 +108,6 @@ fn main() {
             call.name,
             call.arguments.len(),
         );
+        run.note(&call.name, Duration::from_secs_f64(normalized / 1e6));
     }
 }

@@ -6,6 +6,9 @@
 #[path = "measure/mod.rs"]
 #[expect(dead_code, reason = "whole builds use more of it")]
 mod measure;
+#[path = "measure/run.rs"]
+#[expect(dead_code, reason = "other benchmarks take words")]
+mod run;
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use measure::{median, row, time};
+use run::Run;
 
 /// A hit may cost this many empty programs.
 const RATIO_MAX: f64 = 2.2;
@@ -20,10 +24,7 @@ const RUNS: usize = 501;
 
 #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
+    let Some(run) = Run::begin() else { return };
     let space = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
     let empty = empty_program(space.path());
     fs::write(space.path().join("lib.rs"), "pub fn weight() -> u32 { 7 }\n").expect("a source");
@@ -47,6 +48,9 @@ fn main() {
         "hit of a small crate{hit:>12.1?}  {ratio:.2} of the empty program, at most {RATIO_MAX}"
     );
     println!("the compiler        {plain:>12.1?}");
+    run.note("empty C program", empty);
+    run.note("kache --version", version);
+    run.note("hit of a small crate", hit);
     row("a hit of a small crate, start to exit", "an empty C program", ratio);
     let compiler = hit.as_secs_f64() / plain.as_secs_f64();
     row("a hit of a small crate, start to exit", "the compiler", compiler);

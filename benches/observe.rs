@@ -1,18 +1,20 @@
 //! What observing costs a process tree, beside the same tree unobserved, in one run.
 
+#[path = "measure/run.rs"]
+#[expect(dead_code, reason = "other benchmarks take words")]
+mod run;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kache::observe::Observer;
+use run::Run;
 
 const RUNS: usize = 21;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
+    let Some(run) = Run::begin() else { return };
     let space = tempfile::tempdir().expect("a temporary directory");
     let source = space.path().join("a.rs");
     std::fs::write(&source, "pub fn f() {}\nfn main() {}\n").expect("a source");
@@ -25,12 +27,12 @@ fn main() {
         ("an executable", &["rustc", source, "--crate-type=bin", "--out-dir", out]),
     ];
     for (name, words) in cases {
-        report(name, words, space.path());
+        run.note(name, report(name, words, space.path()));
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the result of a benchmark")]
-fn report(name: &str, words: &[&str], cache: &Path) {
+fn report(name: &str, words: &[&str], cache: &Path) -> Duration {
     let mut floor = Vec::new();
     let mut watched = Vec::new();
     let mut read = Vec::new();
@@ -52,6 +54,7 @@ fn report(name: &str, words: &[&str], cache: &Path) {
     }
     let [floor, watched, read] = [floor, watched, read].map(median);
     println!("{name:<20} {floor:>10.1?} observed {watched:>10.1?} log read in {read:.1?}");
+    watched
 }
 
 fn command(words: &[&str]) -> Command {

@@ -14,6 +14,9 @@ mod measure;
 mod plain;
 #[path = "measure/project.rs"]
 mod project;
+#[path = "measure/run.rs"]
+#[expect(dead_code, reason = "other benchmarks take words")]
+mod run;
 #[path = "../tests/support/server.rs"]
 mod server;
 #[path = "measure/wire.rs"]
@@ -26,6 +29,7 @@ use std::time::Duration;
 
 use measure::{median, ratio, remove, row, time};
 use project::{PROJECT, Project, VERSION, cargo};
+use run::Run;
 use server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
 use wire::{DELAY, Wire, passing};
 
@@ -40,10 +44,7 @@ struct Machine {
 
 #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
-    // `cargo test --benches` only wants to know that it builds and starts.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
+    let Some(run) = Run::begin() else { return };
     let project = Project::prepare();
     project.lay_out(&["maker", "taker"]);
     let objects = project.root.join("bucket");
@@ -91,6 +92,8 @@ fn main() {
     let requests = f64::from(u32::try_from(requests).expect("few"))
         / f64::from(u32::try_from(results).expect("few"));
     println!("requests for each result: {requests:.2}, at most 1.1");
+    run.note("build from a bucket", far);
+    run.note("build from the store", near);
     row("a build from a bucket, empty store", "the same build from the store", ratio(far, near));
     row("a build from a bucket, empty store", "its objects by plain requests", ratio(far, plain));
     row("a build from a bucket, empty store", "its bytes on the wire", ratio(far, wire));

@@ -40,6 +40,43 @@ pub(crate) fn processor_time_of_children() -> Duration {
     Duration::from_millis(ticks * 1000 / ticks_per_second)
 }
 
+/// Runs a command that has to succeed, and returns the most bytes that its processes had in memory at
+/// a time: pages that they share count for each. Looked at so often that the time means nothing. Zero
+/// where the kernel has no `/proc`.
+pub(crate) fn memory_peak(command: &mut Command) -> u64 {
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut peak = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it is a child") {
+            break status;
+        }
+        peak = peak.max(resident_bytes(child.id()));
+        std::thread::yield_now();
+    };
+    assert!(status.success(), "{command:?}: {status}");
+    peak
+}
+
+/// Of a process and all below it.
+fn resident_bytes(pid: u32) -> u64 {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    // Number, parent and pages of each; the name may hold anything up to its closing parenthesis.
+    let processes: Vec<(u32, u32, u64)> = stats
+        .filter_map(|stat| {
+            let number = stat.split(' ').next()?.parse().ok()?;
+            let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+            Some((number, fields.nth(1)?.parse().ok()?, fields.nth(19)?.parse().ok()?))
+        })
+        .collect();
+    let (mut pages, mut left) = (0, vec![pid]);
+    while let Some(pid) = left.pop() {
+        left.extend(processes.iter().filter(|(_, parent, _)| *parent == pid).map(|found| found.0));
+        pages += processes.iter().find(|found| found.0 == pid).map_or(0, |found| found.2);
+    }
+    pages * rustix::param::page_size() as u64
+}
+
 /// Bytes that the trees occupy together, each inode counted once.
 pub(crate) fn bytes_occupied(directories: &[&Path]) -> u64 {
     let mut inodes = HashSet::new();
