@@ -5,7 +5,8 @@
 //! runs before a build begins. The sides are built in turn.
 //!
 //! Server and wire run in this process, on the cores that the builds have: what they take is no part
-//! of the bound, but is of the floor, the same objects by plain requests through the same wire.
+//! of the bound, but is of the floor, the same objects by plain requests through the same wire. Their
+//! processor time is shown.
 
 #[path = "measure/mod.rs"]
 #[expect(dead_code, reason = "other benchmarks use more of it")]
@@ -67,13 +68,15 @@ fn main() {
     let results = names.len();
     println!("{PROJECT} {VERSION}, {results} results; round trip {:?}, 1 Gbit/s", 2 * DELAY);
 
-    let (mut far, mut near, mut plain) = (vec![], vec![], vec![]);
+    let (mut far, mut near, mut plain, mut served) = (vec![], vec![], vec![], vec![]);
     let (mut bytes, mut requests) = (0, 0);
     for _ in 0..ROUNDS {
         taker.forget();
         server.take_requests();
         wire.take_bytes();
+        let before = own_processor_time();
         far.push(taker.build());
+        served.push(own_processor_time() - before);
         bytes = wire.take_bytes();
         requests = server.take_requests().len();
         taker.kache(&["daemon", "stop"]);
@@ -89,6 +92,7 @@ fn main() {
     println!("the bytes alone {wire:>8.3?}   {} MB", bytes >> 20);
     println!("plain requests  {plain:>8.3?}");
     println!("bucket there    {far:>8.3?}   {:.2} of the bound", ratio(far, bound));
+    println!("server and wire {:>8.3?}   of processor time meanwhile", median(served));
     let requests = f64::from(u32::try_from(requests).expect("few"))
         / f64::from(u32::try_from(results).expect("few"));
     println!("requests for each result: {requests:.2}, at most 1.1");
@@ -97,6 +101,12 @@ fn main() {
     row("a build from a bucket, empty store", "the same build from the store", ratio(far, near));
     row("a build from a bucket, empty store", "its objects by plain requests", ratio(far, plain));
     row("a build from a bucket, empty store", "its bytes on the wire", ratio(far, wire));
+}
+
+/// Processor time of this process.
+fn own_processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("a time that has passed")
 }
 
 impl Machine {

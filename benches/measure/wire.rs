@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) const DELAY: Duration = Duration::from_millis(15);
 pub(crate) const BITS_PER_SECOND: u64 = 1_000_000_000;
 /// What is passed on at a time.
-const CHUNK_BYTES: usize = 16 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// A wire that lasts as long as the process.
 #[derive(Debug)]
