@@ -83,9 +83,19 @@ pub fn reaches_daemon(name: &OsStr) -> bool {
 /// Whether a variable decides how the remote is reached, and as whom. Where certificates are is not
 /// among them: Cargo sets that for its own use.
 pub fn decides_access(name: &OsStr) -> bool {
-    let upper = name.as_encoded_bytes().to_ascii_uppercase();
     name.as_encoded_bytes().starts_with(b"AWS_")
-        || [&b"HTTP_PROXY"[..], b"HTTPS_PROXY", b"ALL_PROXY", b"NO_PROXY"].contains(&&upper[..])
+        || is_proxy(name)
+        || name.eq_ignore_ascii_case("NO_PROXY")
+}
+
+/// Whether connections may go through a proxy.
+pub fn names_proxy() -> bool {
+    std::env::vars_os().any(|(name, value)| is_proxy(&name) && !value.is_empty())
+}
+
+fn is_proxy(name: &OsStr) -> bool {
+    let upper = name.as_encoded_bytes().to_ascii_uppercase();
+    [&b"HTTP_PROXY"[..], b"HTTPS_PROXY", b"ALL_PROXY"].contains(&&upper[..])
 }
 
 /// The value of a variable, unless it is absent or empty.

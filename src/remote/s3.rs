@@ -33,6 +33,7 @@ use tokio::time::{Instant, timeout_at};
 use super::backend::Content;
 use super::{RemoteError, unreachable};
 use crate::config::Remote as Settings;
+use crate::env;
 
 /// Attempts at one request, pauses of random length between them.
 const ATTEMPTS_MAX: u32 = 3;
@@ -58,7 +59,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Makes no request: credentials are looked for when they are needed.
     pub(super) async fn open(settings: &Settings, bucket: &str, prefix: &str) -> Self {
-        let http_client = http_client();
+        let http_client = http_client(Roots::System);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(settings.region.clone()))
             .http_client(http_client);
@@ -193,6 +194,10 @@ fn client_config(shared: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Config 
             .force_path_style(true)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if endpoint.starts_with("http://") && !env::names_proxy() {
+            // Credentials may still have to be asked for elsewhere.
+            config = config.http_client(http_client(Roots::None));
+        }
     }
     config.build()
 }
@@ -217,11 +222,23 @@ async fn part(path: &Path, start: u64, bytes: u64) -> Result<ByteStream, RemoteE
     part.build().await.map_err(|error| super::LocalError::Io(io::Error::other(error)).into())
 }
 
+/// Whose certificates are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Roots {
+    /// The system's: some hundred files, which are read before the first request.
+    System,
+    /// Nobody's: there will be no certificates.
+    None,
+}
+
 /// Goes through the proxy that the environment names (`HTTPS_PROXY` and its kin), if any.
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+fn http_client(roots: Roots) -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let store = tls::TrustStore::empty().with_native_roots(roots == Roots::System);
+        let context = tls::TlsContext::builder().with_trust_store(store).build();
         let mut builder = Connector::builder()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .tls_context(context.expect("a store without certificates of its own"))
             .proxy_config(ProxyConfig::from_env());
         builder.set_connector_settings(settings.cloned());
         builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
