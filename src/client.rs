@@ -19,7 +19,7 @@ use store_format::{ActionKey, Digest, ManifestList, UnitKey};
 use crate::config::{Config, build_directory};
 use crate::inputs::{finish, frame};
 use crate::store::Store;
-use crate::toolchain::identify;
+use crate::toolchain::{examine_ahead, presumed};
 use crate::{env, fs};
 
 /// How long one call waits for the daemon, all answers together.
@@ -113,7 +113,7 @@ fn this_build(config: &Config, store: &Store, program: &OsStr) -> Option<BuildOf
     let command_line = fs::read(Path::new(&format!("/proc/{cargo_pid}/cmdline")));
     Some(BuildOf {
         configuration: configuration(config),
-        toolchain: identify(store, program, None, None).ok()?.digest,
+        compiler: presumed(store, program).ok()?,
         cargo_pid,
         directory,
         // Where the system does not tell, a build has the default profile.
@@ -228,6 +228,7 @@ pub fn build_begins(config: &Config, program: &OsStr) {
             take_word(&place);
         }
     }
+    examine_ahead(&store, program);
 }
 
 /// The build that had a daemon started which has begun to listen.

@@ -24,6 +24,8 @@ use crate::roots::Roots;
 const SHARED_SECONDS: RangeInclusive<i64> = 1 << 29..=(1 << 30) - 1;
 const SHARED_NANOSECONDS: RangeInclusive<i64> = 271_000_000..=271_000_000 + (1 << 19) - 1;
 const NANOSECONDS: i64 = 1_000_000_000;
+/// Bytes of a file that are digested at a time.
+const WINDOW_BYTES: usize = 256 << 10;
 
 /// The modification time of a shared blob: long past, and told by 48 bits of its digest.
 ///
@@ -214,11 +216,24 @@ pub fn content_digest(memo: &Memo, path: &Path, stat: &Stat) -> Result<Digest, F
         return Ok(digest);
     }
     let seen = SystemTime::now();
-    let digest = Digest(*blake3::hash(&fs::read(path)?).as_bytes());
+    let digest = digest_of_file(path, stat)?;
     if self::identity(&fs::stat(path)?) == identity {
         memo.insert_seen(&identity, &digest, seen);
     }
     Ok(digest)
+}
+
+/// Read whole if that takes one call, else in pieces of that size, whose memory is used again.
+fn digest_of_file(path: &Path, stat: &Stat) -> Result<Digest, FsError> {
+    if stat.size_bytes <= WINDOW_BYTES as u64 {
+        return Ok(Digest(*blake3::hash(&fs::read(path)?).as_bytes()));
+    }
+    let mut hasher = blake3::Hasher::new();
+    fs::read_in_windows(path, WINDOW_BYTES, |window| {
+        hasher.update(window);
+        window.clear();
+    })?;
+    Ok(finish(&hasher))
 }
 
 /// What the memo knows a file by. A shared blob's `ctime` changes with every new link to it; its

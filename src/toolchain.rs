@@ -3,18 +3,33 @@
 //! A version banner says nothing about a rebuilt compiler, so the compiler's executable, its driver
 //! library and the sysroot's libraries are digested. That is done once: the index remembers which
 //! files were digested and how each looked (`statx`), and a lookup compares.
+//!
+//! Where a build comes from a remote, nothing else takes so long on a machine that is new: a process
+//! of its own begins with it at Cargo's first question.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use store_format::{Digest, ToolchainFile, ToolchainRecord};
 
 use crate::fs::{self, FileKind, FsError, Stat};
-use crate::index::Kind;
+use crate::index::wait::wait;
+use crate::index::{Claim, Kind};
 use crate::inputs::{content_digest, find_program, finish, frame};
+use crate::process;
 use crate::store::Store;
+
+/// How long an examination that another process has begun is waited for: to begin another one takes
+/// as long, and what is read from the disk then is read twice.
+const EXAMINATION_MAX: Duration = Duration::from_mins(1);
+/// Threads that digest a toolchain.
+const THREADS_MAX: usize = 4;
+/// What kache calls itself with to examine a toolchain: directory of the store and compiler follow.
+pub const EXAMINE: &str = "examine";
 
 /// A compiler with its libraries.
 #[derive(Clone, Debug)]
@@ -45,16 +60,55 @@ pub fn identify(
     sysroot: Option<&Path>,
     target: Option<&OsStr>,
 ) -> Result<Toolchain, ToolchainError> {
-    let found = find_program(program, Path::new(""))
-        .ok_or_else(|| ToolchainError::NotFound(program.to_owned()))?;
-    let program = behind_proxy(found)?;
+    let program = executable(program)?;
     let key = record_key(&program, sysroot, target);
     if let Some(known) = recall(store, &key) {
         return Ok(known);
     }
+    if let Claim::Busy(examiner) = store.index.claim(&key) {
+        wait(examiner, EXAMINATION_MAX);
+        if let Some(known) = recall(store, &key) {
+            return Ok(known);
+        }
+    }
     let record = examine(store, &program, sysroot, target)?;
     store.index.put(Kind::Toolchain, &key, &record.encode())?;
     Ok(from_record(record))
+}
+
+/// Tells compilers apart without examining them: the digest of the executable. It names the library
+/// that does the work, by a name that is made from its version.
+pub fn presumed(store: &Store, program: &OsStr) -> Result<Digest, ToolchainError> {
+    let program = executable(program)?;
+    Ok(content_digest(&store.memo, &program, &fs::stat(&program)?)?)
+}
+
+/// Has a process of its own examine a toolchain that is not known.
+pub fn examine_ahead(store: &Store, program: &OsStr) {
+    let Ok(program) = executable(program) else { return };
+    if recall(store, &record_key(&program, None, None)).is_some() {
+        return;
+    }
+    let arguments = [OsStr::new(EXAMINE), store.directory.as_os_str(), program.as_os_str()];
+    if let Err(error) = process::detach(arguments.into_iter()) {
+        crate::log::debug!("a toolchain is not examined ahead: {error}");
+    }
+}
+
+/// What that process does: those who need the toolchain wait for it to end.
+pub fn examine_here(store: &Store, program: &Path) -> Result<(), ToolchainError> {
+    let key = record_key(program, None, None);
+    let Claim::Owned(_claimed) = store.index.claim(&key) else { return Ok(()) };
+    let record = examine(store, program, None, None)?;
+    store.index.put(Kind::Toolchain, &key, &record.encode())?;
+    Ok(())
+}
+
+/// The file that calling `program` runs in the end.
+fn executable(program: &OsStr) -> Result<PathBuf, ToolchainError> {
+    let found = find_program(program, Path::new(""))
+        .ok_or_else(|| ToolchainError::NotFound(program.to_owned()))?;
+    behind_proxy(found)
 }
 
 fn record_key(program: &Path, sysroot: Option<&Path>, target: Option<&OsStr>) -> Digest {
@@ -127,21 +181,21 @@ fn examine(
         }
     }
     let rustlib = libraries.join("rustlib");
-    for triple in [Some(OsStr::new(&told.host)), target].into_iter().flatten() {
+    for triple in [Some(told.host.as_os_str()), target].into_iter().flatten() {
         for part in ["lib", "bin", "codegen-backends"] {
             collect(&rustlib.join(triple).join(part), &mut paths)?;
         }
     }
     paths.sort();
     paths.dedup();
+    let seen = look_at(store, &paths)?;
     let mut hasher = blake3::Hasher::new();
     let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        let stat = fs::stat(&path)?;
-        if stat.kind == FileKind::File {
+    for (path, (stat, content)) in paths.into_iter().zip(seen) {
+        if let Some(content) = content {
             let place = path.strip_prefix(&sysroot).unwrap_or(&path);
             frame(&mut hasher, place.as_os_str().as_bytes());
-            hasher.update(&content_digest(&store.memo, &path, &stat)?.0);
+            hasher.update(&content.0);
         }
         files.push(ToolchainFile {
             path: path.into_os_string().into_vec(),
@@ -157,6 +211,38 @@ fn examine(
         digest: finish(&hasher),
         sysroot: sysroot.into_os_string().into_vec(),
     })
+}
+
+/// How each path looks, and the digests of those that are files, by as many threads as there are
+/// processors.
+fn look_at(store: &Store, paths: &[PathBuf]) -> Result<Vec<(Stat, Option<Digest>)>, FsError> {
+    let stats = paths.iter().map(|path| fs::stat(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut largest_first: Vec<usize> = (0..paths.len()).collect();
+    largest_first.sort_by_key(|place| std::cmp::Reverse(stats[*place].size_bytes));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut digests = Vec::new();
+        // Relaxed: each number is given out once, and nothing else is passed on by it.
+        while let Some(place) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let stat = &stats[*place];
+            if stat.kind == FileKind::File {
+                digests.push((*place, content_digest(&store.memo, &paths[*place], stat)?));
+            }
+        }
+        Ok(digests)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let mut digests = vec![None; paths.len()];
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = vec![work()];
+        done.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|_| work())));
+        for (place, digest) in done.into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
+            digests[place] = Some(digest);
+        }
+        Ok(())
+    })?;
+    Ok(stats.into_iter().zip(digests).collect())
 }
 
 /// Adds a directory and all files below it: the directory too, so that a new file shows.
@@ -179,26 +265,19 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FsError> {
 
 struct Told {
     sysroot: PathBuf,
-    host: String,
+    host: OsString,
 }
 
 /// Runs the compiler for what only it can tell. A driver such as clippy's answers like `rustc`.
 fn tell(program: &Path) -> Option<Told> {
-    let ask = |arguments: &[&str]| {
-        let rustc = program.file_stem().is_some_and(|stem| stem == "rustc");
-        let mut command = Command::new(program);
-        if !rustc {
-            command.arg("rustc");
-        }
-        let output = command.args(arguments).output().ok()?;
-        output.status.success().then_some(output.stdout)
-    };
-    let sysroot = ask(&["--print", "sysroot"])?;
-    let version = String::from_utf8(ask(&["-vV"])?).ok()?;
-    let field =
-        |name: &str| version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    Some(Told {
-        sysroot: PathBuf::from(OsString::from_vec(sysroot.trim_ascii_end().to_vec())),
-        host: field("host")?.to_owned(),
-    })
+    let mut command = Command::new(program);
+    if program.file_stem().is_none_or(|stem| stem != "rustc") {
+        command.arg("rustc");
+    }
+    let output = command.args(["--print", "sysroot", "--print", "target-libdir"]).output().ok()?;
+    let mut lines = output.stdout.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
+    let (sysroot, libraries) = (lines.next()?, Path::new(lines.next()?));
+    // <sysroot>/lib/rustlib/<host>/lib
+    let host = libraries.parent()?.file_name()?.to_owned();
+    output.status.success().then(|| Told { sysroot: sysroot.into(), host })
 }

@@ -108,6 +108,9 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
     },
+    /// Examine a compiler for the builds that are about to use it.
+    #[command(hide = true, name = crate::toolchain::EXAMINE)]
+    Examine { store: std::path::PathBuf, compiler: std::path::PathBuf },
     /// Write the manual: a page for each command.
     #[command(hide = true)]
     Man {
@@ -190,6 +193,11 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Config(options) => config::run(options, console),
         Command::Daemon { command } => daemon::run(&command.unwrap_or_default(), console),
         Command::Completions { shell } => completions::run(shell, console),
+        Command::Examine { store, compiler } => {
+            let store = crate::store::Store::open(&store)?;
+            crate::toolchain::examine_here(&store, &compiler)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Man { directory } => man::run(&directory),
     }
 }

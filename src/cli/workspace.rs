@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::remote::build::{identity, list_of_workspace, named_identity};
 use crate::remote::{LocalError, Remote, RemoteError};
 use crate::store::Store;
-use crate::toolchain::{ToolchainError, identify};
+use crate::toolchain::{ToolchainError, presumed};
 use crate::{env, fs};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -54,8 +54,8 @@ impl Workspace {
             (Some(identity), _) => identity,
             (None, Some(root)) => {
                 let lockfile = fs::read(&root.join("Cargo.lock"))?;
-                let toolchain = toolchain(store, root)?;
-                identity(&lockfile, &toolchain.0, config.key_salt.as_deref())
+                let compiler = compiler(store, root)?;
+                identity(&lockfile, &compiler.0, config.key_salt.as_deref())
             }
             (None, None) => {
                 let message = format!("there is no Cargo.lock in {} or above", start.display());
@@ -79,19 +79,19 @@ pub(super) fn since_ms() -> u64 {
 }
 
 /// The compiler that Cargo would call in a directory. A rustup proxy is asked which one it stands for.
-fn toolchain(store: &Store, directory: &Path) -> Result<Digest> {
+fn compiler(store: &Store, directory: &Path) -> Result<Digest> {
     let program = env::value(env::RUSTC).unwrap_or_else(|| "rustc".into());
-    let found = match identify(store, &program, None, None) {
+    let found = match presumed(store, &program) {
         Err(ToolchainError::Proxy(proxy)) => {
             let mut command = Command::new(&proxy);
             let output = command.args(["--print", "sysroot"]).current_dir(directory).output();
             let output = output.with_context(|| format!("run {}", proxy.display()))?;
             let sysroot = OsString::from_vec(output.stdout.trim_ascii_end().to_vec());
-            identify(store, Path::new(&sysroot).join("bin/rustc").as_os_str(), None, None)
+            presumed(store, Path::new(&sysroot).join("bin/rustc").as_os_str())
         }
         found => found,
     };
-    Ok(found.context("find the compiler")?.digest)
+    found.context("find the compiler")
 }
 
 /// The configured remote, or an error that is the user's to correct.

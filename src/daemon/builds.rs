@@ -107,7 +107,7 @@ impl Build {
             .ancestors()
             .find_map(|directory| fs::read(&directory.join("Cargo.lock")).ok());
         let lockfile = lockfile.unwrap_or_default();
-        identity(&lockfile, &self.of.toolchain.0, config.key_salt.as_deref())
+        identity(&lockfile, &self.of.compiler.0, config.key_salt.as_deref())
     }
 
     fn selection(&self) -> Digest {
@@ -382,7 +382,7 @@ mod tests {
         let build = Build {
             of: BuildOf {
                 configuration: Digest([0; 32]),
-                toolchain: Digest([0; 32]),
+                compiler: Digest([0; 32]),
                 cargo_pid: 1,
                 directory: Vec::new(),
                 command_line: Vec::new(),

@@ -13,7 +13,7 @@ use crate::inputs::{finish, frame};
 use crate::store::Store;
 
 /// What two machines that build the same have in common before they compile anything: the bytes
-/// of `Cargo.lock`, what the compiler says of itself (`rustc -vV`), and `key_salt`.
+/// of `Cargo.lock`, what the compiler is presumed to be, and `key_salt`.
 pub fn identity(lockfile: &[u8], compiler: &[u8], key_salt: Option<&str>) -> Digest {
     digest("build", &[lockfile, compiler, key_salt.unwrap_or_default().as_bytes()])
 }

@@ -34,7 +34,8 @@ const _: () = assert!(
 pub struct BuildOf {
     /// Of the remote's configuration and of the variables that its credentials may come from.
     pub configuration: Digest,
-    pub toolchain: Digest,
+    /// What tells its compiler from others.
+    pub compiler: Digest,
     pub cargo_pid: u32,
     /// Where Cargo was started.
     pub directory: Vec<u8>,
@@ -141,7 +142,7 @@ impl Request {
             Self::Build(build) => {
                 writer.u8(1);
                 writer.digest(&build.configuration);
-                writer.digest(&build.toolchain);
+                writer.digest(&build.compiler);
                 writer.varint(build.cargo_pid.into());
                 writer.bytes(cut(&build.directory, DIRECTORY_BYTES_MAX));
                 writer.bytes(cut(&build.command_line, COMMAND_LINE_BYTES_MAX));
@@ -169,7 +170,7 @@ impl Request {
         let request = match reader.u8()? {
             1 => Self::Build(BuildOf {
                 configuration: reader.digest()?,
-                toolchain: reader.digest()?,
+                compiler: reader.digest()?,
                 cargo_pid: reader.varint_u32()?,
                 directory: reader.bytes(DIRECTORY_BYTES_MAX)?.to_vec(),
                 command_line: reader.bytes(COMMAND_LINE_BYTES_MAX)?.to_vec(),

@@ -260,7 +260,7 @@ fn payloads(mut bytes: &[u8]) -> Result<Vec<&[u8]>, FormatError> {
 fn requests_are_written_and_read_as_ever() {
     let build = BuildOf {
         configuration: digest(1),
-        toolchain: digest(2),
+        compiler: digest(2),
         cargo_pid: 4711,
         directory: b"/work/a".into(),
         command_line: b"cargo\0build\0--release\0".into(),
