@@ -16,6 +16,7 @@ mod filesystem;
 mod object;
 mod result;
 mod s3;
+mod within;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -1,17 +1,21 @@
-//! Results between the store and their objects: the record, then each blob as a frame of its own.
+//! Results between the store and their objects: the record, then each blob as a frame of its own, or
+//! as the place where it lies in the first.
 //!
 //! Blobs are streamed. A blob gets its name only after its size and digest are known to be right,
 //! and the result is published only after all of its blobs.
 
+use std::cmp::Reverse;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use store_format::object::{PART_FRAME_BYTES, PART_FRAME_HEAD, part_frame};
 use store_format::{ActionKey, Digest, Kind, ObjectKind, Output, ResultRecord};
 
 use super::WORKSHOP;
 use super::error::{Damage, LocalError, ReadError};
 use super::object::{Sealer, compressed, compressor, decompressor};
+use super::within::place_within;
 use crate::fs;
 use crate::store::ingest::adopt;
 use crate::store::{Store, current_boot};
@@ -30,18 +34,37 @@ pub(super) fn pack(
     let mut out = BufWriter::with_capacity(CHUNK_BYTES, to);
     let payload = compressed(&without_place(record).encode(), level)?;
     out.write_all(&sealer.seal(ObjectKind::Result, &record.action.0, &payload))?;
-    for output in record.blobs() {
+    let mut first = None;
+    for output in largest_first(record) {
         let blob = File::open(store.blob_path(&output.blob))?;
-        let mut frame = compressor(&mut out, level)?;
-        frame.set_pledged_src_size(Some(output.size_bytes))?;
-        let (size_bytes, digest) = copy(blob, |chunk| frame.write_all(chunk))?;
+        let place = match &first {
+            Some(first) => place_within(first, &blob, output.size_bytes)?,
+            None => None,
+        };
+        let (size_bytes, digest) = if let Some(place) = place {
+            out.write_all(&part_frame(place))?;
+            copy(&blob, |_| Ok(()))?
+        } else {
+            let mut frame = compressor(&mut out, level)?;
+            frame.set_pledged_src_size(Some(output.size_bytes))?;
+            let copied = copy(&blob, |chunk| frame.write_all(chunk))?;
+            frame.finish()?;
+            copied
+        };
         if (size_bytes, digest) != (output.size_bytes, output.blob) {
             return Err(LocalError::Blob(output.blob));
         }
-        frame.finish()?;
+        first.get_or_insert(blob);
     }
     out.flush()?;
     Ok(())
+}
+
+/// The order of the blobs in an object.
+fn largest_first(record: &ResultRecord) -> Vec<&Output> {
+    let mut blobs = record.blobs();
+    blobs.sort_by_key(|output| Reverse(output.size_bytes));
+    blobs
 }
 
 /// The record without what it says of the machine that made it.
@@ -83,10 +106,11 @@ pub(super) fn unpack(
     let mut input = BufReader::with_capacity(CHUNK_BYTES, from);
     let payload = sealer.open(&mut input, ObjectKind::Result, &action.0)?;
     let mut record = ResultRecord::decode(*action, &payload)?;
-    let blobs: Vec<Output> = record.blobs().into_iter().cloned().collect();
+    let blobs: Vec<Output> = largest_first(&record).into_iter().cloned().collect();
+    let first = blobs.first().map(|output| output.blob);
     let mut bytes = 0;
     for mut blob in blobs {
-        receive(&mut input, store, &mut blob)?;
+        receive(&mut input, store, first.filter(|first| *first != blob.blob), &mut blob)?;
         bytes += blob.size_bytes;
         let same = record.outputs.iter_mut().filter(|output| output.blob == blob.blob);
         for output in same.filter(|output| output.has_blob()) {
@@ -105,25 +129,45 @@ pub(super) fn unpack(
     Ok(bytes)
 }
 
-/// Reads one blob into the store.
-fn receive(input: &mut impl BufRead, store: &Store, output: &mut Output) -> Result<(), ReadError> {
+/// Reads one blob into the store. It may be part of the first one, which is there.
+fn receive(
+    input: &mut impl BufRead,
+    store: &Store,
+    first: Option<Digest>,
+    output: &mut Output,
+) -> Result<(), ReadError> {
     let workshop = store.directory.join(WORKSHOP);
     fs::create_directories(&workshop).map_err(LocalError::from)?;
     let temporary = Temporary { path: &fs::temporary_name(&workshop.join("blob")) };
     let file = OpenOptions::new().write(true).create_new(true).open(temporary.path);
     let mut file = file.map_err(LocalError::from)?;
-    decompress(input, output, &mut file)?;
+    let mut magic = [0; 4];
+    input.read_exact(&mut magic).map_err(|_| Damage::Compression)?;
+    let mut frame = magic.chain(input);
+    if let Some(first) = first.filter(|_| PART_FRAME_HEAD.starts_with(&magic)) {
+        let mut part = [0; PART_FRAME_BYTES];
+        frame.read_exact(&mut part).map_err(|_| Damage::Length)?;
+        let (head, place) = part.split_at(PART_FRAME_HEAD.len());
+        let place = u64::from_le_bytes(place.try_into().map_err(|_| Damage::Length)?);
+        if head != PART_FRAME_HEAD {
+            return Err(Damage::Compression.into());
+        }
+        let mut whole = File::open(store.blob_path(&first)).map_err(LocalError::from)?;
+        whole.seek(SeekFrom::Start(place)).map_err(|_| Damage::Length)?;
+        write_exactly(whole.take(output.size_bytes), output, &mut file)?;
+    } else {
+        let decoder = decompressor(frame).map_err(|_| Damage::Compression)?;
+        write_exactly(decoder.take(output.size_bytes.saturating_add(1)), output, &mut file)?;
+    }
     drop(file);
     adopt(store, temporary.path, output).map_err(LocalError::from)?;
     Ok(())
 }
 
-/// Decompresses one frame, which has to hold exactly what the output says.
-fn decompress(input: &mut impl BufRead, output: &Output, file: &mut File) -> Result<(), ReadError> {
-    let decoder = decompressor(input).map_err(|_| Damage::Compression)?;
-    let bounded = decoder.take(output.size_bytes.saturating_add(1));
+/// Writes what can be read, which has to be exactly what the output says.
+fn write_exactly(from: impl Read, output: &Output, file: &mut File) -> Result<(), ReadError> {
     let mut written = Ok(());
-    let copied = copy(bounded, |chunk| {
+    let copied = copy(from, |chunk| {
         written = file.write_all(chunk);
         // Which of the two failed is told by `written`.
         if written.is_ok() { Ok(()) } else { Err(std::io::ErrorKind::WriteZero.into()) }

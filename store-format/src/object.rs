@@ -5,7 +5,7 @@ use crate::wire::{Reader, WireError, Writer};
 use crate::{Digest, FormatError};
 
 /// Version of the objects: of their head, and of how payload and blobs follow it.
-pub const OBJECT_VERSION: u8 = 1;
+pub const OBJECT_VERSION: u8 = 2;
 /// First bytes of every object.
 pub const OBJECT_MAGIC: [u8; 8] = *b"kacheobj";
 /// Bytes in front of the payload.
@@ -16,6 +16,20 @@ pub const OBJECT_PAYLOAD_BYTES_MAX: usize = 64 << 20;
 pub const BUILD_BYTES_MAX: usize = 64 << 20;
 /// Frames are written with windows of at most 2 to this power, and larger ones are not read.
 pub const WINDOW_LOG_MAX: u32 = 23;
+
+/// What stands in a blob's place whose content is part of the first one's: a frame that readers of
+/// zstd skip, with the place of its first byte.
+pub const PART_FRAME_BYTES: usize = 16;
+/// First bytes of such a frame: zstd's for one to be skipped, and the length of what follows.
+pub const PART_FRAME_HEAD: [u8; 8] = [0x50, 0x2a, 0x4d, 0x18, 8, 0, 0, 0];
+
+/// The frame for a part that begins there.
+pub fn part_frame(place: u64) -> [u8; PART_FRAME_BYTES] {
+    let mut frame = [0; PART_FRAME_BYTES];
+    frame[..8].copy_from_slice(&PART_FRAME_HEAD);
+    frame[8..].copy_from_slice(&place.to_le_bytes());
+    frame
+}
 
 /// What an object holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

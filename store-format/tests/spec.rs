@@ -59,7 +59,7 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
         },
         object::{
             OBJECT_VERSION, OBJECT_HEAD_BYTES, OBJECT_PAYLOAD_BYTES_MAX, BUILD_BYTES_MAX,
-            WINDOW_LOG_MAX,
+            WINDOW_LOG_MAX, PART_FRAME_BYTES,
         },
         build::{ BUILD_VERSION, BUILD_ACTIONS_MAX },
         event::{

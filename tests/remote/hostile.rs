@@ -3,7 +3,7 @@
 use std::fs;
 
 use kache::remote::{Damage, RemoteError};
-use store_format::object::OBJECT_HEAD_BYTES;
+use store_format::object::{OBJECT_HEAD_BYTES, part_frame};
 use store_format::{
     ActionKey, Digest, FormatError, NodeKind, ObjectHead, ObjectKind, Output, OutputRole,
     ResultRecord,
@@ -108,8 +108,8 @@ fn an_object_of_another_version_kind_or_action_is_refused() {
     let pair = Pair::new();
     let whole = object(&result(vec![output()]), &[CONTENT]);
     let mut newer = whole.clone();
-    newer[8] = 2;
-    let version = Damage::Format(FormatError::Version { found: 2 });
+    newer[8] = 3;
+    let version = Damage::Format(FormatError::Version { found: 3 });
     assert_eq!(damage(&pair, &newer), version);
     let payload = frame(&result(Vec::new()));
     let manifests = sealed(ObjectKind::Manifests, &ACTION, &payload);
@@ -134,6 +134,29 @@ fn claims_that_blobs_do_not_meet_are_refused() {
     let twin = Output { size_bytes: 5, name: b"twin".to_vec(), ..output() };
     let twins = object(&result(vec![output(), twin]), &[CONTENT]);
     assert_eq!(damage(&pair, &twins), Damage::Length);
+}
+
+#[test]
+fn a_part_that_is_not_where_it_is_said_to_be_is_refused() {
+    let pair = Pair::new();
+    let part = Output { name: b"part".to_vec(), blob: digest(&CONTENT[4..9]), ..output() };
+    let part = Output { size_bytes: 5, ..part };
+    let sound = object(&result(vec![part.clone(), output()]), &[CONTENT]);
+    let with = |place: u64| [&sound[..], &part_frame(place)].concat();
+    for place in [5, 0, CONTENT.len() as u64 - 5] {
+        assert_eq!(damage(&pair, &with(place)), Damage::Content(part.blob));
+    }
+    for place in [CONTENT.len() as u64 - 4, 1 << 40, u64::MAX] {
+        assert_eq!(damage(&pair, &with(place)), Damage::Length);
+    }
+    assert_eq!(damage(&pair, &with(4)[..sound.len() + 15]), Damage::Length);
+    let mut longer = with(4);
+    longer[sound.len() + 4] = 9;
+    assert_eq!(damage(&pair, &longer), Damage::Compression);
+    let alone = [object(&result(vec![output()]), &[]), part_frame(0).to_vec()].concat();
+    assert!(matches!(damage(&pair, &alone), Damage::Compression | Damage::Length));
+    serve(&pair, &with(4));
+    assert_eq!(pair.pull().unwrap().expect("it is there").outputs.len(), 2);
 }
 
 #[test]

@@ -190,6 +190,25 @@ fn a_result_arrives_as_if_it_had_been_made_here() {
 }
 
 #[test]
+fn what_a_library_contains_travels_once() {
+    let pair = Pair::new();
+    let mut noise = vec![0; 300_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let metadata = &noise[1_234..200_000];
+    pair.push(&[
+        ("libstone.rmeta", OutputRole::Private, 0o644, metadata),
+        ("libstone.rlib", OutputRole::Shared, 0o644, &noise),
+        ("apart", OutputRole::Private, 0o644, &metadata.repeat(2)[7..100_000]),
+    ]);
+    let bytes = fs::metadata(pair.object()).unwrap().len();
+    assert!((300_000..302_000).contains(&bytes), "{bytes}");
+    let result = pair.pull().unwrap().expect("it is there");
+    let content = |output: &Output| fs::read(pair.there.blob_path(&output.blob)).unwrap();
+    assert!(result.outputs.iter().all(|output| digest(&content(output)) == output.blob));
+    assert_eq!(pair.blobs().len(), 3);
+}
+
+#[test]
 fn what_killed_transfers_left_is_removed_a_day_later() {
     let pair = Pair::new();
     let directory = pair.path("here/transfers");
