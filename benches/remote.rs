@@ -68,7 +68,7 @@ fn main() {
     let results = names.len();
     println!("{PROJECT} {VERSION}, {results} results; round trip {:?}, 1 Gbit/s", 2 * DELAY);
 
-    let (mut far, mut near, mut plain, mut served) = (vec![], vec![], vec![], vec![]);
+    let (mut far, mut near, mut plain, mut spent) = (vec![], vec![], vec![], vec![]);
     let (mut bytes, mut requests) = (0, 0);
     for _ in 0..ROUNDS {
         taker.forget();
@@ -76,7 +76,7 @@ fn main() {
         wire.take_bytes();
         let before = own_processor_time();
         far.push(taker.build());
-        served.push(own_processor_time() - before);
+        spent.push(own_processor_time().saturating_sub(before));
         bytes = wire.take_bytes();
         requests = server.take_requests().len();
         taker.kache(&["daemon", "stop"]);
@@ -92,7 +92,7 @@ fn main() {
     println!("the bytes alone {wire:>8.3?}   {} MB", bytes >> 20);
     println!("plain requests  {plain:>8.3?}");
     println!("bucket there    {far:>8.3?}   {:.2} of the bound", ratio(far, bound));
-    println!("server and wire {:>8.3?}   of processor time meanwhile", median(served));
+    println!("server and wire {:>8.3?}   of processor time meanwhile", median(spent));
     let requests = f64::from(u32::try_from(requests).expect("few"))
         / f64::from(u32::try_from(results).expect("few"));
     println!("requests for each result: {requests:.2}, at most 1.1");
