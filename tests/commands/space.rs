@@ -82,6 +82,7 @@ impl Space {
             (r"\b\d+(\.\d)? (ms|s)\b", "[TIME]"),
             (r"\b\d+\.\d%", "[SHARE]"),
             (r"\b[0-9a-f]{12,64}\b", "[DIGEST]"),
+            (": [0-9a-f]{8} -> [0-9a-f]{8}\n", ": [DIGEST] -> [DIGEST]\n"),
             (r"\b(just now|\d+m( ago)?)\b", "[AGO]"),
             (r"\b\d{4}-\d\d-\d\dT[0-9:]+Z", "[DATE]"),
             (r"\d+\.\d times faster", "[N] times faster"),

@@ -7,7 +7,9 @@ use crate::index::{Index, Kind};
 use crate::rates::busy_seconds;
 use crate::store::evict::{Holdings, Limits, evict};
 use crate::store::upkeep::compact;
-use store_format::{ActionKey, Digest, Inline, NodeKind, Output, OutputRole, ResultRecord, UnitKey};
+use store_format::{
+    ActionKey, Digest, Inline, NodeKind, Output, OutputRole, ResultRecord, UnitKey,
+};
 
 const RESULTS: u64 = 100_000;
 
@@ -79,7 +81,8 @@ fn fill(store: &Path) {
             blob_mtime_ns: 0,
             inline,
         };
-        let text = output("crate-0123456789abcdef.d", Some(Inline::DepInfo(digest(number).0.to_vec())));
+        let text =
+            output("crate-0123456789abcdef.d", Some(Inline::DepInfo(digest(number).0.to_vec())));
         let result = ResultRecord {
             action: ActionKey(digest(number)),
             unit: UnitKey(digest(number)),
