@@ -79,17 +79,12 @@ pub(super) fn read_in_windows(
     let mut window = Vec::new();
     loop {
         let kept = window.len();
-        window.resize(kept + window_bytes, 0);
-        let mut filled = kept;
-        while filled < window.len() {
-            match retry(|| rustix::io::read(&file, &mut window[filled..]))? {
-                0 => break,
-                read => filled += read,
-            }
+        window.reserve(window_bytes);
+        let mut ended = false;
+        while !ended && window.len() < kept + window_bytes {
+            ended = retry_read(&file, rustix::buffer::spare_capacity(&mut window))? == 0;
         }
-        let ended = filled < window.len();
-        window.truncate(filled);
-        if filled > kept {
+        if window.len() > kept {
             visit(&mut window);
         }
         if ended {
