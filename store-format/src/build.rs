@@ -9,6 +9,8 @@ use crate::{ActionKey, FormatError, ManifestList, UnitKey};
 pub const BUILD_VERSION: u8 = 1;
 /// Most actions of one build.
 pub const BUILD_ACTIONS_MAX: usize = 65_536;
+/// Most bytes that the manifests of one build take in memory: far fewer can stand for them.
+pub const BUILD_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Unit, action, an empty list of manifests with its length, size, cost.
 const ACTION_BYTES_MIN: usize = 32 + 32 + 3 + 1 + 1;
 
@@ -64,7 +66,7 @@ impl BuildList {
         }
         let count = reader.count(BUILD_ACTIONS_MAX, ACTION_BYTES_MIN)?;
         let mut actions = Vec::with_capacity(count);
-        let mut names_bytes: usize = 0;
+        let mut memory_bytes: usize = 0;
         for _ in 0..count {
             let action = BuildAction {
                 unit: UnitKey(reader.digest()?),
@@ -73,13 +75,44 @@ impl BuildList {
                 size_bytes: reader.varint()?,
                 cost_us: reader.varint()?,
             };
-            names_bytes = names_bytes.saturating_add(action.manifests.names_bytes());
-            if names_bytes > crate::object::BUILD_BYTES_MAX {
+            memory_bytes = memory_bytes.saturating_add(action.manifests.memory_bytes());
+            if memory_bytes > BUILD_MEMORY_BYTES_MAX {
                 return Err(WireError::Limit.into());
             }
             actions.push(action);
         }
         reader.end()?;
         Ok(Self { actions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::INPUTS_MAX;
+    use crate::{Input, InputKind, Manifest, RootedPath};
+
+    /// Names of one or two bytes take as much memory as those of sixty.
+    #[test]
+    fn a_short_list_does_not_fill_the_memory() {
+        let names = (0..INPUTS_MAX).map(|number| number.to_be_bytes()[6..].to_vec());
+        let input = |path| Input { kind: InputKind::File, name: RootedPath { root: None, path } };
+        let mut manifests = ManifestList::default();
+        manifests.promote(Manifest { inputs: names.map(input).collect() });
+        let count = BUILD_MEMORY_BYTES_MAX / manifests.memory_bytes();
+        let manifests = manifests.encode();
+        let list = |count| {
+            let mut writer = Writer::new();
+            writer.u8(BUILD_VERSION);
+            writer.count(count);
+            for _ in 0..count {
+                writer.raw(&[0; 64]);
+                writer.bytes(&manifests);
+                writer.raw(&[0; 2]);
+            }
+            writer.finish()
+        };
+        assert_eq!(BuildList::decode(&list(1)).expect("it fits").actions.len(), 1);
+        assert_eq!(BuildList::decode(&list(count + 1)), Err(WireError::Limit.into()));
     }
 }

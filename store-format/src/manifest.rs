@@ -211,10 +211,10 @@ impl ManifestList {
         }
     }
 
-    /// Bytes of all names together.
-    pub(crate) fn names_bytes(&self) -> usize {
+    /// Bytes that the inputs take in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
         let inputs = self.manifests.iter().flat_map(|manifest| &manifest.inputs);
-        inputs.map(|input| input.name.path.len()).sum()
+        inputs.map(|input| size_of::<Input>() + input.name.path.len()).sum()
     }
 
     pub fn encode(&self) -> Vec<u8> {

@@ -61,7 +61,7 @@ fn the_numbers_of_the_specification_are_those_of_the_code() {
             OBJECT_VERSION, OBJECT_HEAD_BYTES, OBJECT_PAYLOAD_BYTES_MAX, BUILD_BYTES_MAX,
             WINDOW_LOG_MAX, PART_FRAME_BYTES,
         },
-        build::{ BUILD_VERSION, BUILD_ACTIONS_MAX },
+        build::{ BUILD_VERSION, BUILD_ACTIONS_MAX, BUILD_MEMORY_BYTES_MAX },
         event::{
             EVENT_VERSION, EVENT_HEAD_BYTES, EVENT_PAYLOAD_BYTES_MAX, EVENT_TEXT_BYTES_MAX,
             EVENT_LINES_MAX,
