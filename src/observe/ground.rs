@@ -36,7 +36,7 @@ pub struct ScriptContext<'a> {
 /// Both kinds of context in the same terms. Its paths are flat, and what is asked of it is made so.
 pub(super) struct Ground<'a> {
     sysroot: &'a Path,
-    cache_directory: &'a Path,
+    cache_directory: Cow<'a, Path>,
     working_directory: &'a Path,
     temporary: &'a [PathBuf],
     jobserver: Option<&'a Path>,
@@ -64,7 +64,7 @@ impl<'a> Ground<'a> {
         let externs = call.externs.iter().filter_map(|dependency| dependency.path.as_deref());
         Self {
             sysroot: context.sysroot,
-            cache_directory: context.cache_directory,
+            cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
             jobserver: observation.jobserver.as_deref(),
@@ -83,7 +83,7 @@ impl<'a> Ground<'a> {
     pub(super) fn of_script(observation: &'a Observation, context: &ScriptContext<'a>) -> Self {
         Self {
             sysroot: context.sysroot,
-            cache_directory: context.cache_directory,
+            cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
             jobserver: observation.jobserver.as_deref(),
@@ -127,7 +127,7 @@ impl<'a> Ground<'a> {
     }
 
     fn is_kaches_own(&self, path: &Path) -> bool {
-        let Ok(inside) = path.strip_prefix(self.cache_directory) else { return false };
+        let Ok(inside) = path.strip_prefix(&*self.cache_directory) else { return false };
         inside.starts_with("lib") || inside.components().count() < 2
     }
 
@@ -193,7 +193,7 @@ impl<'a> Ground<'a> {
 
     /// Directories that exist because the call names them, and those above; flat.
     pub(super) fn named_directories(&self) -> impl Iterator<Item = &Path> {
-        let directories = [self.sysroot, self.working_directory, self.cache_directory];
+        let directories = [self.sysroot, self.working_directory, &*self.cache_directory];
         let named = self.searched.iter().chain(&self.out_dir).map(PathBuf::as_path);
         directories.into_iter().chain(named).flat_map(Path::ancestors)
     }

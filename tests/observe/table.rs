@@ -34,7 +34,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
     let context = ScriptContext {
         roots: &roots,
         sysroot: Path::new("/rust"),
-        cache_directory: Path::new("/cache"),
+        cache_directory: Path::new("/p/../cache"),
         out_dir: Path::new("/t/out"),
         working_directory: Path::new("/p"),
     };
