@@ -29,6 +29,7 @@ pub(crate) fn open(path: &Path) -> Result<OwnedFd, Errno> {
 /// The zeros are written, although the system would make them up for space that was only reserved:
 /// it does that page by page as they are touched, in four times as long.
 pub(crate) fn allocate(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
     reserve(file, bytes)?;
     append_zeros(file, bytes)
 }
@@ -40,11 +41,6 @@ fn reserve(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => other,
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn reserve(_file: BorrowedFd<'_>, _bytes: u64) -> Result<(), Errno> {
-    Ok(())
 }
 
 /// Has changes of a file that is empty yet written where it lies. A file system that writes elsewhere
