@@ -216,16 +216,17 @@ pub fn content_digest(memo: &Memo, path: &Path, stat: &Stat) -> Result<Digest, F
         return Ok(digest);
     }
     let seen = SystemTime::now();
-    let digest = digest_of_file(path, stat)?;
+    let digest = digest_of_file(path, stat.size_bytes)?;
     if self::identity(&fs::stat(path)?) == identity {
         memo.insert_seen(&identity, &digest, seen);
     }
     Ok(digest)
 }
 
-/// Read whole if that takes one call, else in pieces of that size, whose memory is used again.
-fn digest_of_file(path: &Path, stat: &Stat) -> Result<Digest, FsError> {
-    if stat.size_bytes <= WINDOW_BYTES as u64 {
+/// The digest of a file of that size, by its content alone. It is read whole if that takes one
+/// call, else in pieces, whose memory is used again.
+pub fn digest_of_file(path: &Path, size_bytes: u64) -> Result<Digest, FsError> {
+    if size_bytes <= WINDOW_BYTES as u64 {
         return Ok(Digest(*blake3::hash(&fs::read(path)?).as_bytes()));
     }
     let mut hasher = blake3::Hasher::new();

@@ -5,14 +5,13 @@ use crate::cli::progress::Progress;
 use crate::cli::{human, inventory};
 use crate::fs::{self, FsError};
 use crate::index::{Entry, Index};
+use crate::inputs::digest_of_file;
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Vacant;
 use std::path::{Path, PathBuf};
 use store_format::{ActionKey, Digest, Kind, Output, ResultRecord};
 
-/// Bytes of a large blob that are hashed at a time.
-const WINDOW_BYTES: usize = 1 << 20;
 /// Blobs up to this size are read many at a time, since most of them are not in memory.
 const SMALL_BYTES_MAX: u64 = 256 << 10;
 /// Results that are looked at together.
@@ -127,13 +126,13 @@ fn inspect<'a>(
                 small.push(output.blob);
                 paths.push(path);
             } else {
-                damage = damage_of_content(digest_of_large(&path)?, output.blob);
+                damage = damage_of_content(digest_of_file(&path, output.size_bytes)?, output.blob);
             }
         }
         blob.insert(damage);
     }
     for (blob, content) in small.into_iter().zip(fs::read_all(&paths)) {
-        blobs.insert(blob, damage_of_content(blake3::hash(&content?), blob));
+        blobs.insert(blob, damage_of_content(Digest(*blake3::hash(&content?).as_bytes()), blob));
     }
     Ok(())
 }
@@ -145,17 +144,8 @@ fn damage_of_size(path: &Path, size_bytes: u64) -> Result<Option<Damage>, FsErro
     }
 }
 
-fn damage_of_content(found: blake3::Hash, blob: Digest) -> Option<Damage> {
-    (*found.as_bytes() != blob.0).then_some(Damage::Content)
-}
-
-fn digest_of_large(path: &Path) -> Result<blake3::Hash, FsError> {
-    let mut hasher = blake3::Hasher::new();
-    fs::read_in_windows(path, WINDOW_BYTES, |bytes| {
-        hasher.update(bytes);
-        bytes.clear();
-    })?;
-    Ok(hasher.finalize())
+fn damage_of_content(found: Digest, blob: Digest) -> Option<Damage> {
+    (found != blob).then_some(Damage::Content)
 }
 
 fn blob_path(cache_dir: &Path, digest: &Digest) -> PathBuf {
