@@ -1,6 +1,6 @@
 //! `kache list`: what the store holds, by crate, or the results of one crate.
 
-use super::inventory::{ByPrefix, Item};
+use super::inventory::Item;
 use super::output::{Console, Style, Table};
 use super::{EXIT_FINDINGS, configuration, human, inventory, times};
 use crate::events::{self, is_hit};
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use store_format::{ActionKey, EventView};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kache list serde --sort age")]
@@ -50,14 +51,14 @@ struct Line {
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
-    let (items, hits) = read(&loaded.config.cache_dir)?;
+    let cache_dir = &loaded.config.cache_dir;
     let mut lines = match &options.crate_name {
-        None => by_crate(&items, &hits),
-        Some(name) => results_of(name, &items, &hits),
+        None => by_crate(cache_dir)?,
+        Some(name) => results_of(name, cache_dir)?,
     };
     if let (Some(name), true) = (&options.crate_name, lines.is_empty()) {
         console.error(&format!("the store has no result of `{name}`"));
-        inventory::suggest(name, &items, console);
+        inventory::suggest(name, cache_dir, console)?;
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     lines.sort_by(|a, b| a.name.cmp(&b.name));
@@ -79,53 +80,92 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The results, and how often each was used, as far as the event log goes back.
-fn read(cache_dir: &Path) -> Result<(Vec<Item>, ByPrefix<u64>)> {
+/// A line for each crate. Its hits are those of the event log, also of results that are gone.
+fn by_crate(cache_dir: &Path) -> Result<Vec<Line>> {
+    let add = |lines: &mut HashMap<Vec<u8>, Line>, item: Item<'_>| {
+        let line = match lines.get_mut(item.crate_name) {
+            Some(line) => line,
+            None => lines.entry(item.crate_name.to_owned()).or_default(),
+        };
+        line.results += 1;
+        line.size_bytes += item.size_bytes;
+        line.cost_us += item.cost_us;
+        line.created_s = line.created_s.max(item.created_s);
+    };
+    let count = |hits: &mut HashMap<Vec<u8>, u64>, event: &EventView<'_>| match hits
+        .get_mut(event.crate_name.as_bytes())
+    {
+        Some(hits) => *hits += 1,
+        None => drop(hits.insert(event.crate_name.into(), 1)),
+    };
+    let ([mut lines, others], hits) = read(cache_dir, add, count)?;
+    for (name, other) in others {
+        let line = lines.entry(name).or_default();
+        line.results += other.results;
+        line.size_bytes += other.size_bytes;
+        line.cost_us += other.cost_us;
+        line.created_s = line.created_s.max(other.created_s);
+    }
+    let named = lines.into_iter().map(|(name, line)| Line {
+        hits: hits.get(&name).copied().unwrap_or(0),
+        name: String::from_utf8_lossy(&name).into_owned(),
+        ..line
+    });
+    Ok(named.collect())
+}
+
+/// A line for each result of a crate.
+fn results_of(name: &str, cache_dir: &Path) -> Result<Vec<Line>> {
+    // Crates are named with underscores, packages often with hyphens.
+    let name = name.replace('-', "_");
+    let add = |lines: &mut Vec<(ActionKey, Line)>, item: Item<'_>| {
+        if item.crate_name == name.as_bytes() {
+            let line = Line {
+                name: item.action.0.to_string(),
+                results: item.outputs,
+                size_bytes: item.size_bytes,
+                hits: 0,
+                cost_us: item.cost_us,
+                created_s: item.created_s,
+            };
+            lines.push((item.action, line));
+        }
+    };
+    let count = |hits: &mut HashMap<ActionKey, u64>, event: &EventView<'_>| {
+        if event.crate_name == name
+            && let Some(action) = event.action
+        {
+            *hits.entry(action).or_insert(0) += 1;
+        }
+    };
+    let (lines, hits) = read(cache_dir, add, count)?;
+    let lines = lines
+        .into_iter()
+        .flatten()
+        .map(|(action, line)| Line { hits: hits.get(&action).copied().unwrap_or(0), ..line });
+    Ok(lines.collect())
+}
+
+/// The results, and the hits as far as the event log goes back, read at the same time.
+fn read<T: Default + Send, H: Default + Send>(
+    cache_dir: &Path,
+    add: impl Fn(&mut T, Item<'_>) + Sync,
+    count: impl Fn(&mut H, &EventView<'_>) + Send,
+) -> Result<([T; 2], H)> {
     std::thread::scope(|scope| {
-        let hits = scope.spawn(|| {
-            let mut hits = ByPrefix::default();
+        let hits = scope.spawn(move || {
+            let mut hits = H::default();
             events::visit(cache_dir, 0, |event| {
-                if let (Some(action), true) = (event.action, is_hit(event.outcome)) {
-                    *hits.entry(action.0.prefix()).or_insert(0) += 1;
+                if is_hit(event.outcome) {
+                    count(&mut hits, event);
                 }
             })
             .map(|()| hits)
         });
-        let items = inventory::items(cache_dir)?;
+        let items = inventory::collect(cache_dir, add)?;
         let hits = hits.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((items, hits.context("read the event log")?))
     })
-}
-
-fn by_crate(items: &[Item], hits: &ByPrefix<u64>) -> Vec<Line> {
-    let mut lines: HashMap<&str, Line> = HashMap::new();
-    for item in items {
-        let line = lines
-            .entry(&item.crate_name)
-            .or_insert_with(|| Line { name: item.crate_name.clone(), ..Line::default() });
-        line.results += 1;
-        line.size_bytes += item.size_bytes;
-        line.hits += hits.get(&item.action.0.prefix()).copied().unwrap_or(0);
-        line.cost_us += item.cost_us;
-        line.created_s = line.created_s.max(item.created_s);
-    }
-    lines.into_values().collect()
-}
-
-fn results_of(name: &str, items: &[Item], hits: &ByPrefix<u64>) -> Vec<Line> {
-    // Crates are named with underscores, packages often with hyphens.
-    let name = name.replace('-', "_");
-    let wanted = items.iter().filter(|item| item.crate_name == name);
-    wanted
-        .map(|item| Line {
-            name: item.action.0.to_string(),
-            results: item.outputs,
-            size_bytes: item.size_bytes,
-            hits: hits.get(&item.action.0.prefix()).copied().unwrap_or(0),
-            cost_us: item.cost_us,
-            created_s: item.created_s,
-        })
-        .collect()
 }
 
 fn text(lines: &[Line], options: &Options, console: &Console) -> String {

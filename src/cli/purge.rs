@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let purged = purge(cache_dir, name.as_deref())?;
     if let (Some(name), 0) = (&name, purged.results) {
         console.error(&format!("the store has no result of `{name}`"));
-        inventory::suggest(name, &inventory::items(cache_dir)?, console);
+        inventory::suggest(name, cache_dir, console)?;
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     let mut out = console.data();

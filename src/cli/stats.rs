@@ -69,7 +69,7 @@ struct Store<'a> {
 }
 
 fn store_text(store: &Store<'_>, console: &Console) -> String {
-    let results = store.inventory.items.len() as u64;
+    let results = store.inventory.results;
     format!(
         "{}  {}\n       {} of {} in {}, {}\n\n",
         console.paint(Style::Heading, "Store"),
@@ -166,7 +166,7 @@ fn json(summary: &Summary, store: &Store<'_>) -> serde_json::Value {
             "size": store.inventory.blob_bytes,
             "max_size": store.config.max_size_bytes,
             "blobs": store.inventory.blobs,
-            "results": store.inventory.items.len(),
+            "results": store.inventory.results,
         },
         "summary": super::summary::json(summary),
         "passthrough_reasons": summary.pass_reasons,

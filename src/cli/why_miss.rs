@@ -10,6 +10,7 @@ use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use store_format::{Event, EventOutcome};
@@ -36,17 +37,9 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     // Crates are named with underscores, packages often with hyphens.
     let name = options.crate_name.replace('-', "_");
-    let mut names: BTreeSet<String> = BTreeSet::new();
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     let events = events::read_wanted(&loaded.config.cache_dir, 0, |event| {
-        if event.outcome == EventOutcome::Passthrough {
-            return false;
-        }
-        let wanted = is_named(event.crate_name, &name);
-        if !wanted && !names.contains(event.crate_name) {
-            names.insert(event.crate_name.to_owned());
-        }
-        wanted
+        event.outcome != EventOutcome::Passthrough && is_named(event.crate_name, &name)
     });
     for event in events.context("read the event log")? {
         let unit = units.entry(event.kind.clone()).or_default();
@@ -58,9 +51,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     }
     if units.is_empty() {
         console.error(&format!("the event log has no compilation of `{}`", options.crate_name));
-        if let Some(known) = nearest(&name, names.iter().map(String::as_str)) {
-            console.hint(&format!("did you mean `{known}`?"));
-        }
+        suggest(&name, &loaded.config.cache_dir, console)?;
         return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     let mut out = console.data();
@@ -75,6 +66,21 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     }
     out.flush().context("write the explanation")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names the crate of the event log that was probably meant.
+fn suggest(name: &str, cache_dir: &Path, console: &Console) -> Result<()> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    events::visit(cache_dir, 0, |event| {
+        if event.outcome != EventOutcome::Passthrough && !names.contains(event.crate_name) {
+            names.insert(event.crate_name.to_owned());
+        }
+    })
+    .context("read the event log")?;
+    if let Some(known) = nearest(name, names.iter().map(String::as_str)) {
+        console.hint(&format!("did you mean `{known}`?"));
+    }
+    Ok(())
 }
 
 /// Whether a crate or a package has this name, which has no hyphens.

@@ -118,7 +118,7 @@ pub(super) fn store(config: &Config, fix: bool) -> Vec<Line> {
     if let Ok(inventory) = Inventory::read(directory) {
         let size = human::size(inventory.blob_bytes);
         let limit = human::size(config.max_size_bytes);
-        let results = human::plural(inventory.items.len() as u64, "result", "results");
+        let results = human::plural(inventory.results, "result", "results");
         let text = format!("store {shown}: {results}, {size} of {limit}");
         lines.push(if inventory.blob_bytes <= config.max_size_bytes {
             Line::Fine(text)

@@ -154,7 +154,7 @@ fn store(model: &Model) -> Table<'static> {
         ("size", human::size(store.blob_bytes)),
         ("limit", human::size(model.max_size_bytes)),
         ("full", human::share(store.blob_bytes, model.max_size_bytes)),
-        ("results", human::count(store.items.len() as u64)),
+        ("results", human::count(store.results)),
         ("files", human::count(store.blobs)),
         ("restored", human::size(summary.restored_bytes)),
         ("without a copy", human::size(summary.linked_bytes)),

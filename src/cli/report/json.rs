@@ -30,7 +30,7 @@ pub(super) fn value(report: &Report) -> Value {
             "size": report.inventory.blob_bytes,
             "max_size": report.config.max_size_bytes,
             "blobs": report.inventory.blobs,
-            "results": report.inventory.items.len(),
+            "results": report.inventory.results,
             "restored_bytes": summary.restored_bytes,
             "linked_bytes": summary.linked_bytes,
             "stored_bytes": summary.stored_bytes,
