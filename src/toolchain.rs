@@ -28,6 +28,8 @@ use crate::store::Store;
 const EXAMINATION_MAX: Duration = Duration::from_mins(1);
 /// Threads that digest a toolchain.
 const THREADS_MAX: usize = 4;
+/// Where in a sysroot the files of each target are.
+const RUSTLIB: &str = "lib/rustlib";
 /// What kache calls itself with to examine a toolchain: directory of the store and compiler follow.
 pub const EXAMINE: &str = "examine";
 
@@ -61,19 +63,23 @@ pub fn identify(
     target: Option<&OsStr>,
 ) -> Result<Toolchain, ToolchainError> {
     let program = executable(program)?;
-    let key = record_key(&program, sysroot, target);
-    if let Some(known) = recall(store, &key) {
+    let host = record_key(&program, sysroot, None);
+    let known = || {
+        recall(store, &host, target)
+            .or_else(|| recall(store, &record_key(&program, sysroot, Some(target?)), None))
+    };
+    if let Some(known) = known() {
         return Ok(known);
     }
-    if let Claim::Busy(examiner) = store.index.claim(&key) {
+    // The same for every target: most of the files are.
+    let claim = store.index.claim(&host);
+    if let Claim::Busy(examiner) = claim {
         wait(examiner, EXAMINATION_MAX);
-        if let Some(known) = recall(store, &key) {
+        if let Some(known) = known() {
             return Ok(known);
         }
     }
-    let record = examine(store, &program, sysroot, target)?;
-    store.index.put(Kind::Toolchain, &key, &record.encode())?;
-    Ok(from_record(record))
+    examine(store, &program, sysroot, target)
 }
 
 /// Tells compilers apart without examining them: the digest of the executable. It names the library
@@ -86,7 +92,7 @@ pub fn presumed(store: &Store, program: &OsStr) -> Result<Digest, ToolchainError
 /// Has a process of its own examine a toolchain that is not known.
 pub fn examine_ahead(store: &Store, program: &OsStr) {
     let Ok(program) = executable(program) else { return };
-    if recall(store, &record_key(&program, None, None)).is_some() {
+    if recall(store, &record_key(&program, None, None), None).is_some() {
         return;
     }
     let arguments = [OsStr::new(EXAMINE), store.directory.as_os_str(), program.as_os_str()];
@@ -99,9 +105,7 @@ pub fn examine_ahead(store: &Store, program: &OsStr) {
 pub fn examine_here(store: &Store, program: &Path) -> Result<(), ToolchainError> {
     let key = record_key(program, None, None);
     let Claim::Owned(_claimed) = store.index.claim(&key) else { return Ok(()) };
-    let record = examine(store, program, None, None)?;
-    store.index.put(Kind::Toolchain, &key, &record.encode())?;
-    Ok(())
+    examine(store, program, None, None).map(drop)
 }
 
 /// The file that calling `program` runs in the end.
@@ -124,13 +128,27 @@ fn from_record(record: ToolchainRecord) -> Toolchain {
     Toolchain { digest: record.digest, sysroot: PathBuf::from(OsString::from_vec(record.sysroot)) }
 }
 
-/// The recorded toolchain, if each of its files looks as it did.
-fn recall(store: &Store, key: &Digest) -> Option<Toolchain> {
+/// The recorded toolchain, if each of its files looks as it did, those of `target` among them.
+fn recall(store: &Store, key: &Digest, target: Option<&OsStr>) -> Option<Toolchain> {
     let record = ToolchainRecord::decode(&store.index.get(Kind::Toolchain, key)?).ok()?;
+    if target.is_some_and(|target| !covers(&record, target)) {
+        return None;
+    }
     let unchanged = record.files.iter().all(|file| {
         fs::stat(Path::new(OsStr::from_bytes(&file.path))).is_ok_and(|stat| looks(&stat, file))
     });
     unchanged.then(|| from_record(record))
+}
+
+/// Whether the files of a target are among those of a toolchain.
+fn covers(record: &ToolchainRecord, target: &OsStr) -> bool {
+    let sysroot = Path::new(OsStr::from_bytes(&record.sysroot));
+    // A description of a target is given by its path: no directory has such a name.
+    if target.as_bytes().contains(&b'/') {
+        return false;
+    }
+    let files = sysroot.join(RUSTLIB).join(target);
+    record.files.iter().any(|file| Path::new(OsStr::from_bytes(&file.path)).starts_with(&files))
 }
 
 fn looks(stat: &Stat, file: &ToolchainFile) -> bool {
@@ -162,14 +180,17 @@ fn behind_proxy(program: PathBuf) -> Result<PathBuf, ToolchainError> {
     real.ok_or(ToolchainError::Proxy(program))
 }
 
-/// Asks the compiler for its sysroot and host, and digests its files.
+/// Asks the compiler for its sysroot and host, digests its files, and records what was found: with
+/// the host for a target, as the host's.
 fn examine(
     store: &Store,
     program: &Path,
     sysroot: Option<&Path>,
     target: Option<&OsStr>,
-) -> Result<ToolchainRecord, ToolchainError> {
+) -> Result<Toolchain, ToolchainError> {
     let told = tell(program).ok_or_else(|| ToolchainError::Mute(program.to_owned()))?;
+    let target = target.filter(|target| *target != told.host);
+    let key = record_key(program, sysroot, target);
     let sysroot = sysroot.map_or(told.sysroot, Path::to_owned);
     let mut paths = vec![program.to_owned()];
     let libraries = sysroot.join("lib");
@@ -180,7 +201,7 @@ fn examine(
             paths.push(libraries.join(name));
         }
     }
-    let rustlib = libraries.join("rustlib");
+    let rustlib = sysroot.join(RUSTLIB);
     for triple in [Some(told.host.as_os_str()), target].into_iter().flatten() {
         for part in ["lib", "bin", "codegen-backends"] {
             collect(&rustlib.join(triple).join(part), &mut paths)?;
@@ -206,11 +227,13 @@ fn examine(
             ctime_ns: stat.ctime_ns,
         });
     }
-    Ok(ToolchainRecord {
+    let record = ToolchainRecord {
         files,
         digest: finish(&hasher),
         sysroot: sysroot.into_os_string().into_vec(),
-    })
+    };
+    store.index.put(Kind::Toolchain, &key, &record.encode())?;
+    Ok(from_record(record))
 }
 
 /// How each path looks, and the digests of those that are files, by as many threads as there are
@@ -245,11 +268,15 @@ fn look_at(store: &Store, paths: &[PathBuf]) -> Result<Vec<(Stat, Option<Digest>
     Ok(stats.into_iter().zip(digests).collect())
 }
 
-/// Adds a directory and all files below it: the directory too, so that a new file shows.
+/// Adds a directory and all files below it: the directory too, so that a new file shows, and where
+/// there is none, the one in which it would be.
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FsError> {
     let names = match fs::list_names(directory) {
         Ok(names) => names,
-        Err(error) if error.is_absent() => return Ok(()),
+        Err(error) if error.is_absent() => {
+            paths.extend(directory.ancestors().find(|path| fs::stat(path).is_ok()).map(Into::into));
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     paths.push(directory.to_owned());

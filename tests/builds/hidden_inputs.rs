@@ -654,6 +654,27 @@ fn a_toolchain_rebuilt_under_the_same_version() {
     // The time in the header of an archive's first member.
     replace(&space, "toolchain/lib/rustlib", "libstd-", |bytes| bytes[8 + 16] ^= 1);
     assert_eq!(build(&space), ["p(bin)"], "the standard library changed");
+    assert_eq!(build(&space), [""; 0], "nothing changed since");
+    let libraries = crate::support::disk::files(&space.path("toolchain/lib/rustlib"));
+    let std = libraries.iter().find(|path| path.display().to_string().contains("/lib/libstd-"));
+    let target = std.and_then(|path| path.ancestors().nth(2)).expect("the host has libraries");
+    let backends = target.join("codegen-backends");
+    assert!(!backends.exists(), "there are code generators already");
+    space.write(backends.join("librustc_codegen_other.so"), "");
+    assert_eq!(build(&space), ["p(bin)"], "a code generator came");
+}
+
+#[test]
+fn a_toolchain_is_examined_once_for_scripts_and_libraries() {
+    let mut space = TestSpace::new();
+    space.package("p", "", &[("src/main.rs", "fn main() {}\n"), ("build.rs", "fn main() {}\n")]);
+    let copy = toolchain_copy(&space);
+    let log = copy.log.clone();
+    space.use_toolchain(copy);
+    space.build("p");
+    let questions = std::fs::read_to_string(log).expect("the compiler's calls are logged");
+    let asked = |line: &&str| line.ends_with("--print\u{1f}target-libdir");
+    assert_eq!(questions.lines().filter(asked).count(), 1, "{questions}");
 }
 
 #[test]
