@@ -81,9 +81,11 @@ impl<'a> Stream<'a> {
             self.pipe.take_if(|_| count == 0);
             return Ok(());
         };
+        // What came before has no end of a line.
+        let last_end = memchr::memrchr(b'\n', &buffer[..count]);
+        let whole = last_end.map_or(0, |last| self.line.len() + last + 1);
         self.line.extend_from_slice(&buffer[..count]);
         let at_end = count == 0 || self.line.len() > LINE_BYTES_MAX;
-        let whole = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let ready = if at_end { self.line.len() } else { whole };
         if ready > 0 {
             let rest = self.line.split_off(ready);

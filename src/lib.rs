@@ -42,6 +42,7 @@ pub mod memo;
 )]
 pub mod observe;
 pub mod outcome;
+pub mod parallel;
 pub mod process;
 pub mod publish;
 #[cfg_attr(

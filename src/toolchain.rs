@@ -7,11 +7,11 @@
 //! Where a build comes from a remote, nothing else takes so long on a machine that is new: a process
 //! of its own begins with it at Cargo's first question.
 
+use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use store_format::{Digest, ToolchainFile, ToolchainRecord};
@@ -20,14 +20,13 @@ use crate::fs::{self, FileKind, FsError, Stat};
 use crate::index::wait::wait;
 use crate::index::{Claim, Kind};
 use crate::inputs::{content_digest, find_program, finish, frame};
+use crate::parallel;
 use crate::process;
 use crate::store::Store;
 
 /// How long an examination that another process has begun is waited for: to begin another one takes
 /// as long, and what is read from the disk then is read twice.
 const EXAMINATION_MAX: Duration = Duration::from_mins(1);
-/// Threads that digest a toolchain.
-const THREADS_MAX: usize = 4;
 /// Where in a sysroot the files of each target are.
 const RUSTLIB: &str = "lib/rustlib";
 /// What kache calls itself with to examine a toolchain: directory of the store and compiler follow.
@@ -236,36 +235,22 @@ fn examine(
     Ok(from_record(record))
 }
 
-/// How each path looks, and the digests of those that are files, by as many threads as there are
-/// processors.
+/// How each path looks, and the digests of those that are files, by several threads.
 fn look_at(store: &Store, paths: &[PathBuf]) -> Result<Vec<(Stat, Option<Digest>)>, FsError> {
-    let stats = paths.iter().map(|path| fs::stat(path)).collect::<Result<Vec<_>, _>>()?;
-    let mut largest_first: Vec<usize> = (0..paths.len()).collect();
-    largest_first.sort_by_key(|place| std::cmp::Reverse(stats[*place].size_bytes));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut digests = Vec::new();
-        // Relaxed: each number is given out once, and nothing else is passed on by it.
-        while let Some(place) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let stat = &stats[*place];
-            if stat.kind == FileKind::File {
-                digests.push((*place, content_digest(&store.memo, &paths[*place], stat)?));
-            }
-        }
-        Ok(digests)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let mut digests = vec![None; paths.len()];
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done = vec![work()];
-        done.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|_| work())));
-        for (place, digest) in done.into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
-            digests[place] = Some(digest);
-        }
-        Ok(())
-    })?;
-    Ok(stats.into_iter().zip(digests).collect())
+    let mut seen = Vec::with_capacity(paths.len());
+    for path in paths {
+        seen.push((fs::stat(path)?, None));
+    }
+    let is_file = |place: &usize| seen[*place].0.kind == FileKind::File;
+    let mut largest_first: Vec<usize> = (0..paths.len()).filter(is_file).collect();
+    largest_first.sort_by_key(|place| Reverse(seen[*place].0.size_bytes));
+    let digests = parallel::map(&largest_first, parallel::processors(), |place| {
+        content_digest(&store.memo, &paths[*place], &seen[*place].0)
+    });
+    for (place, digest) in largest_first.into_iter().zip(digests) {
+        seen[place].1 = Some(digest?);
+    }
+    Ok(seen)
 }
 
 /// Adds a directory and all files below it: the directory too, so that a new file shows, and where

@@ -6,16 +6,13 @@
 use super::output::{Console, Style, Table};
 use super::{EXIT_FINDINGS, human, init, times};
 use crate::fs::{self, FileKind, FsError, Stat};
+use crate::parallel;
 use anyhow::{Context, Result};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::Write;
-use std::iter;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 /// More than there are processors: most of the time they wait for the disk.
@@ -116,7 +113,7 @@ fn find(start: &Path, console: &Console) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut pending = vec![Place { path: start.to_owned(), target: None }];
     while !pending.is_empty() {
-        let contents = in_parallel(&pending, look);
+        let contents = parallel::map(&pending, THREADS_MAX, look);
         let mut below = Vec::new();
         for (Place { path, mut target }, content) in pending.into_iter().zip(contents) {
             let content = content.unwrap_or_else(|error| {
@@ -158,26 +155,6 @@ fn look(place: &Place) -> Result<Content, FsError> {
         }
     }
     Ok(content)
-}
-
-/// Does the same with every item, by several threads; what comes of it is in the items' order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        items.get(number).map(|item| (number, work(item)))
-    };
-    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
-        let threads = THREADS_MAX.min(items.len());
-        let threads: Vec<_> =
-            (1..threads).map(|_| scope.spawn(|| iter::from_fn(take).collect::<Vec<_>>())).collect();
-        let own: Vec<_> = iter::from_fn(take).collect();
-        let joined = threads.into_iter().map(ScopedJoinHandle::join);
-        let others = joined.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic)));
-        own.into_iter().chain(others.flatten()).collect()
-    });
-    done.sort_unstable_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 impl Target {

@@ -163,6 +163,7 @@ impl<'a> Cargo<'a> {
             compiled: compiled_units(&self.toolchain).split_off(seen),
             stdout: output.stdout,
             stderr: output.stderr,
+            cache: self.space.cache(),
         }
     }
 
@@ -187,6 +188,7 @@ pub(crate) struct Build {
     /// Units that a real compiler built, in the order in which they started: the crate's name, with
     /// `(test)` for harnesses and `(bin)` for programs.
     pub(crate) compiled: Vec<String>,
+    cache: PathBuf,
 }
 
 impl Build {
@@ -239,7 +241,17 @@ impl Build {
     /// Checks which units a real compiler built.
     #[track_caller]
     pub(crate) fn assert_compiled(&self, expected: &[&str], what: &str) {
-        assert_eq!(self.compiled_sorted(), expected, "{what}: compiler runs\n{}", self.text());
+        let compiled = self.compiled_sorted();
+        assert_eq!(compiled, expected, "{what}: compiler runs\n{}{}", self.text(), self.reasons());
+    }
+
+    /// What kache says of each compilation in the space so far, to be shown with what went wrong.
+    fn reasons(&self) -> String {
+        let events = kache::events::read(&self.cache, 0).unwrap_or_default();
+        let lines = events
+            .iter()
+            .map(|event| format!("{} {:?}: {}\n", event.crate_name, event.outcome, event.reason));
+        lines.collect()
     }
 }
 
