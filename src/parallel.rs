@@ -1,4 +1,4 @@
-//! The same work for many items, by several threads.
+//! Work that several threads do at the same time.
 
 use std::iter;
 use std::panic::resume_unwind;
@@ -34,6 +34,15 @@ pub fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R
     });
     done.sort_unstable_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What comes of two pieces of work that are done at the same time, the first by another thread.
+pub fn both<A: Send, B>(other: impl FnOnce() -> A + Send, own: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let own = own();
+        (other.join().unwrap_or_else(|panic| resume_unwind(panic)), own)
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What the store holds, read from the index.
 
 use super::output::Console;
-use crate::config::nearest;
 use crate::index::{Entries, Entry, Index};
+use crate::parallel;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,13 +34,15 @@ impl Inventory {
     /// Reads the index of a cache directory. A store that does not exist is empty, and is not made.
     pub(super) fn read(cache_dir: &Path) -> Result<Self> {
         let [first, second] = halves(cache_dir, Part::read)?;
-        let mut inventory =
-            Self { results: first.results + second.results, blob_bytes: 0, blobs: 0 };
-        for (_, size_bytes) in merged(&first.blobs, &second.blobs) {
-            inventory.blob_bytes += size_bytes;
-            inventory.blobs += 1;
-        }
-        Ok(inventory)
+        let mut blobs = [first.blobs, second.blobs].concat();
+        // A stable sort finds that both are in order, and merges them.
+        blobs.sort_by_key(|(prefix, _)| *prefix);
+        blobs.dedup_by_key(|(prefix, _)| *prefix);
+        Ok(Self {
+            results: first.results + second.results,
+            blob_bytes: blobs.iter().map(|(_, size_bytes)| size_bytes).sum(),
+            blobs: blobs.len() as u64,
+        })
     }
 }
 
@@ -75,18 +77,6 @@ impl Part {
         part.blobs.dedup_by_key(|(prefix, _)| *prefix);
         part
     }
-}
-
-/// What is in one of two ordered lists or in both.
-fn merged<'a>(first: &'a [Blob], second: &'a [Blob]) -> impl Iterator<Item = &'a Blob> {
-    let mut lists = [first, second].map(|list| list.iter().peekable());
-    std::iter::from_fn(move || {
-        let prefixes = lists.each_mut().map(|list| list.peek().map(|(prefix, _)| *prefix));
-        let least = prefixes.into_iter().flatten().min()?;
-        let [first, second] =
-            lists.each_mut().map(|list| list.next_if(|(prefix, _)| *prefix == least));
-        first.or(second)
-    })
 }
 
 /// Takes every result into a collection, without a look at the blobs; two threads fill a collection each.
@@ -128,11 +118,8 @@ fn halves<T: Default + Send>(
     }
     let index = Index::open(cache_dir).context("open the index")?;
     let [first, second] = index.halves_of(&[Kind::Result]);
-    Ok(std::thread::scope(|scope| {
-        let second = scope.spawn(|| read(second));
-        let first = read(first);
-        [first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
-    }))
+    let (second, first) = parallel::both(|| read(second), || read(first));
+    Ok([first, second])
 }
 
 /// Names the crate of the store that was probably meant.
@@ -143,9 +130,7 @@ pub(super) fn suggest(name: &str, cache_dir: &Path, console: &Console) -> Result
             names.insert(name.into_owned());
         }
     })?;
-    if let Some(known) = nearest(name, known.iter().flatten().map(String::as_str)) {
-        console.hint(&format!("did you mean `{known}`?"));
-    }
+    console.suggest(name, known.iter().flatten());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::inventory::Item;
 use super::output::{Console, Style, Table};
 use super::{EXIT_FINDINGS, configuration, human, inventory, times};
 use crate::events::{self, is_hit};
+use crate::parallel;
 use anyhow::{Context, Result};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -49,6 +50,16 @@ struct Line {
     created_s: u64,
 }
 
+impl Line {
+    /// Counts more results in; `created_s` is the newest one's.
+    fn add(&mut self, results: u64, size_bytes: u64, cost_us: u64, created_s: u64) {
+        self.results += results;
+        self.size_bytes += size_bytes;
+        self.cost_us += cost_us;
+        self.created_s = self.created_s.max(created_s);
+    }
+}
+
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
     let cache_dir = &loaded.config.cache_dir;
@@ -87,10 +98,7 @@ fn by_crate(cache_dir: &Path) -> Result<Vec<Line>> {
             Some(line) => line,
             None => lines.entry(item.crate_name.to_owned()).or_default(),
         };
-        line.results += 1;
-        line.size_bytes += item.size_bytes;
-        line.cost_us += item.cost_us;
-        line.created_s = line.created_s.max(item.created_s);
+        line.add(1, item.size_bytes, item.cost_us, item.created_s);
     };
     let count = |hits: &mut HashMap<Vec<u8>, u64>, event: &EventView<'_>| match hits
         .get_mut(event.crate_name.as_bytes())
@@ -101,10 +109,7 @@ fn by_crate(cache_dir: &Path) -> Result<Vec<Line>> {
     let ([mut lines, others], hits) = read(cache_dir, add, count)?;
     for (name, other) in others {
         let line = lines.entry(name).or_default();
-        line.results += other.results;
-        line.size_bytes += other.size_bytes;
-        line.cost_us += other.cost_us;
-        line.created_s = line.created_s.max(other.created_s);
+        line.add(other.results, other.size_bytes, other.cost_us, other.created_s);
     }
     let named = lines.into_iter().map(|(name, line)| Line {
         hits: hits.get(&name).copied().unwrap_or(0),
@@ -150,22 +155,19 @@ fn results_of(name: &str, cache_dir: &Path) -> Result<Vec<Line>> {
 fn read<T: Default + Send, H: Default + Send>(
     cache_dir: &Path,
     add: impl Fn(&mut T, Item<'_>) + Sync,
-    count: impl Fn(&mut H, &EventView<'_>) + Send,
+    count: impl Fn(&mut H, &EventView<'_>) + Sync,
 ) -> Result<([T; 2], H)> {
-    std::thread::scope(|scope| {
-        let hits = scope.spawn(move || {
-            let mut hits = H::default();
-            events::visit(cache_dir, 0, |event| {
-                if is_hit(event.outcome) {
-                    count(&mut hits, event);
-                }
-            })
-            .map(|()| hits)
-        });
-        let items = inventory::collect(cache_dir, add)?;
-        let hits = hits.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((items, hits.context("read the event log")?))
-    })
+    let count_all = || {
+        let mut hits = H::default();
+        events::visit(cache_dir, 0, |event| {
+            if is_hit(event.outcome) {
+                count(&mut hits, event);
+            }
+        })
+        .map(|()| hits)
+    };
+    let (hits, items) = parallel::both(count_all, || inventory::collect(cache_dir, add));
+    Ok((items?, hits.context("read the event log")?))
 }
 
 fn text(lines: &[Line], options: &Options, console: &Console) -> String {

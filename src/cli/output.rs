@@ -1,6 +1,7 @@
 //! Where commands write: data to standard output, everything else to standard error.
 
 use super::Arguments;
+use crate::config::nearest;
 use crate::env;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
@@ -89,6 +90,13 @@ impl Console {
 
     pub(super) fn hint(&self, text: &str) {
         self.say(Style::Good, "hint", text);
+    }
+
+    /// Names what was probably meant, if anything known is near.
+    pub(super) fn suggest<'a>(&self, name: &str, known: impl IntoIterator<Item = &'a String>) {
+        if let Some(known) = nearest(name, known.into_iter().map(String::as_str)) {
+            self.hint(&format!("did you mean `{known}`?"));
+        }
     }
 
     fn say(&self, style: Style, label: &str, text: &str) {

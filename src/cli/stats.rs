@@ -6,6 +6,7 @@ use super::summary::{Summary, by_count};
 use super::{Since, configuration, daemon, human};
 use crate::config::Config;
 use crate::events;
+use crate::parallel;
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::path::Path;
@@ -51,15 +52,12 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
 
 /// The index and the event log, read at the same time.
 fn read(cache_dir: &Path, since_ms: u64) -> Result<(Inventory, Summary)> {
-    std::thread::scope(|scope| {
-        let summary = scope.spawn(move || {
-            let mut summary = Summary::default();
-            events::visit(cache_dir, since_ms, |event| summary.add(event)).map(|()| summary)
-        });
-        let inventory = Inventory::read(cache_dir)?;
-        let summary = summary.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((inventory, summary.context("read the event log")?))
-    })
+    let summarize = || {
+        let mut summary = Summary::default();
+        events::visit(cache_dir, since_ms, |event| summary.add(event)).map(|()| summary)
+    };
+    let (summary, inventory) = parallel::both(summarize, || Inventory::read(cache_dir));
+    Ok((inventory?, summary.context("read the event log")?))
 }
 
 /// What the store holds, and what it may.

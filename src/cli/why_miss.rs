@@ -5,7 +5,6 @@
 
 use super::output::{Console, Style};
 use super::{EXIT_FINDINGS, configuration, human, times};
-use crate::config::nearest;
 use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,9 +76,7 @@ fn suggest(name: &str, cache_dir: &Path, console: &Console) -> Result<()> {
         }
     })
     .context("read the event log")?;
-    if let Some(known) = nearest(name, names.iter().map(String::as_str)) {
-        console.hint(&format!("did you mean `{known}`?"));
-    }
+    console.suggest(name, &names);
     Ok(())
 }
 

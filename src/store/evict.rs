@@ -164,23 +164,24 @@ impl Holdings {
     /// Every file of the store by its digest. What another process removes meanwhile is left out.
     fn read_blobs(&mut self, directory: &Path) -> Result<(), FsError> {
         let root = directory.join("blobs");
-        let mut looks = Vec::new();
         for shard in fs::list_names_if_present(&root)? {
-            looks.append(&mut looks_in(&root.join(shard))?);
-        }
-        for (path, stat) in looks.into_iter().filter(|(_, stat)| stat.kind == FileKind::File) {
-            let name = path.file_name().and_then(OsStr::to_str);
-            let digest = name.and_then(|name| name.get(..64)).and_then(Digest::from_hex);
-            let changed_s = changed_s(&stat);
-            let Some(digest) = digest else {
-                self.leftovers.push(Leftover { path, goes_s: changed_s + ORPHAN_AGE_S });
-                continue;
-            };
-            let blob = self.blobs.entry(digest).or_default();
-            blob.allocated_bytes += stat.allocated_bytes;
-            blob.linked |= stat.links > 1;
-            blob.changed_s = blob.changed_s.max(changed_s);
-            blob.files.push(path);
+            for (path, stat) in looks_in(&root.join(shard))? {
+                if stat.kind != FileKind::File {
+                    continue;
+                }
+                let name = path.file_name().and_then(OsStr::to_str);
+                let digest = name.and_then(|name| name.get(..64)).and_then(Digest::from_hex);
+                let changed_s = changed_s(&stat);
+                let Some(digest) = digest else {
+                    self.leftovers.push(Leftover { path, goes_s: changed_s + ORPHAN_AGE_S });
+                    continue;
+                };
+                let blob = self.blobs.entry(digest).or_default();
+                blob.allocated_bytes += stat.allocated_bytes;
+                blob.linked |= stat.links > 1;
+                blob.changed_s = blob.changed_s.max(changed_s);
+                blob.files.push(path);
+            }
         }
         Ok(())
     }

@@ -8,13 +8,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use store_format::{
-    Digest, Inline, Manifest, NodeKind, Output, OutputRole, ResultRecord, dep_info,
-};
+use store_format::{Inline, Manifest, NodeKind, Output, OutputRole, ResultRecord, dep_info};
 
 use super::Store;
 use crate::fs::{self, FsError, LinkMode, Placed};
-use crate::inputs::content_digest;
+use crate::inputs::{content_digest, digest_of_file};
 use crate::launcher::{self, Launcher};
 use crate::roots::Roots;
 
@@ -167,18 +165,16 @@ fn check_blob(
     if as_recorded && !verify {
         return Ok(());
     }
-    if digest_of(store, blob, verify)? == output.blob {
+    let digest = if verify {
+        digest_of_file(blob, stat.size_bytes)?
+    } else {
+        content_digest(&store.memo, blob, &stat)?
+    };
+    if digest == output.blob {
         return Ok(());
     }
     quarantine(store, blob);
     Err(RestoreError::Damaged(blob.to_owned()))
-}
-
-fn digest_of(store: &Store, blob: &Path, verify: bool) -> Result<Digest, FsError> {
-    if verify {
-        return Ok(Digest(*blake3::hash(&fs::read(blob)?).as_bytes()));
-    }
-    content_digest(&store.memo, blob, &fs::stat(blob)?)
 }
 
 /// Takes a damaged blob out of the way, so that the next compilation can store it anew. It is

@@ -661,12 +661,10 @@ fn a_toolchain_rebuilt_under_the_same_version() {
 
 #[test]
 fn a_toolchain_is_examined_once_for_scripts_and_libraries() {
-    let mut space = TestSpace::new();
+    let space = TestSpace::new();
     space.package("p", "", &[("src/main.rs", "fn main() {}\n"), ("build.rs", "fn main() {}\n")]);
-    let toolchain = Toolchain::counted(&space.path(""));
-    let log = toolchain.log.clone();
-    space.use_toolchain(toolchain);
     space.build("p");
+    let log = space.toolchain().log;
     let questions = std::fs::read_to_string(log).expect("the compiler's calls are logged");
     let asked = |line: &&str| line.ends_with("--print\u{1f}target-libdir");
     assert_eq!(questions.lines().filter(asked).count(), 1, "{questions}");
