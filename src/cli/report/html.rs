@@ -93,16 +93,14 @@ fn timeline(build: &Build, events: &[Event]) -> String {
     );
     let path = build.critical_path(events);
     let on_path: HashSet<usize> = path.iter().copied().collect();
-    let mut last = vec![(u64::MAX, ""); lane_count];
+    // Of narrow bars that would cover each other, one of each colour is drawn: this bounds the page
+    // whatever the number of calls.
+    let mut covered: HashSet<(usize, u64, &str)> = HashSet::new();
     for ((event, lane), place) in build.of(events).zip(lanes).zip(&build.events) {
         let (x, width) = extent(event, build.started_ms, duration_ms);
-        // Of narrow bars that would cover each other, one of each colour is drawn: this bounds the
-        // page whatever the number of calls.
-        let here = (x, outcome_class(event.outcome));
-        if width == 1 && last[lane] == here {
+        if width == 1 && !covered.insert((lane, x, outcome_class(event.outcome))) {
             continue;
         }
-        last[lane] = here;
         svg += &bar(event, (x, width), lane, on_path.contains(place));
     }
     svg += "</svg>\n";
@@ -226,7 +224,11 @@ mod tests {
             started_ms: number,
             elapsed_us: 1_500,
             crate_name: format!("crate_{number}"),
-            outcome: if number == 500 { EventOutcome::Error } else { EventOutcome::LocalHit },
+            outcome: match number {
+                500 => EventOutcome::Error,
+                hit if hit % 2 == 0 => EventOutcome::LocalHit,
+                _ => EventOutcome::Miss,
+            },
             ..Event::default()
         };
         let events: Vec<_> = (0..100_000).map(event).collect();
