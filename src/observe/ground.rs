@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use store_format::InputKind;
+use store_format::{InputKind, Root};
 
 use super::Observation;
 use super::machine::{self, Place};
@@ -39,6 +39,8 @@ pub(super) struct Ground<'a> {
     cache_directory: Cow<'a, Path>,
     working_directory: &'a Path,
     temporary: &'a [PathBuf],
+    /// What is built, which may itself be among temporary files.
+    projects: [Option<&'a Path>; 3],
     jobserver: Option<&'a Path>,
     /// Receives outputs; direct probes there are noise.
     out_dir: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl<'a> Ground<'a> {
             cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
+            projects: projects(context.roots),
             jobserver: observation.jobserver.as_deref(),
             out_dir: call.out_dir.as_deref().map(absolute),
             out_dir_was_empty: false,
@@ -86,6 +89,7 @@ impl<'a> Ground<'a> {
             cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
+            projects: projects(context.roots),
             jobserver: observation.jobserver.as_deref(),
             out_dir: Some(flat(context.out_dir).into_owned()),
             out_dir_was_empty: true,
@@ -176,11 +180,15 @@ impl<'a> Ground<'a> {
     pub(super) fn is_output(&self, path: &Path) -> bool {
         let place = flat(path);
         let in_temporary = self.temporary.iter().any(|directory| place.starts_with(directory));
-        let is_in = |directory: &Option<PathBuf>| {
-            directory.as_ref().is_some_and(|directory| place.starts_with(directory))
+        let is_in = |directory: Option<&Path>| {
+            directory.is_some_and(|directory| place.starts_with(directory))
         };
-        let is_own = is_in(&self.out_dir) || self.own_outputs.contains(&*place);
-        !is_in(&self.incremental) && !is_state_of_the_machine(&place) && (is_own || !in_temporary)
+        let is_own = is_in(self.out_dir.as_deref())
+            || self.projects.into_iter().any(is_in)
+            || self.own_outputs.contains(&*place);
+        !is_in(self.incremental.as_deref())
+            && !is_state_of_the_machine(&place)
+            && (is_own || !in_temporary)
     }
 
     /// The directory of incremental data that a path lies in: the compiler makes one for each unit.
@@ -197,6 +205,11 @@ impl<'a> Ground<'a> {
         let named = self.searched.iter().chain(&self.out_dir).map(PathBuf::as_path);
         directories.into_iter().chain(named).flat_map(Path::ancestors)
     }
+}
+
+/// The directories of what is built and of its build.
+fn projects(roots: &Roots) -> [Option<&Path>; 3] {
+    [Root::Workspace, Root::Package, Root::Build].map(|root| roots.path(root))
 }
 
 /// Whether a place tells about this machine, or decides how text looks.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::hidden_inputs::{Value, check_noticed, with_macro};
-use crate::scripts::{AGAIN, with_script};
+use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::{TestSpace, succeed};
 
 /// Rust declarations of some of the C library, for macros without dependencies.
@@ -265,7 +265,17 @@ fn a_work_tree_with_a_file_of_the_same_size() {
 /// Builds `p` from nothing again and again, and checks that its script has had its effect each time.
 #[track_caller]
 fn check_effect(body: &str, before: impl Fn(&TestSpace), is_there: impl Fn(&TestSpace) -> bool) {
-    let space = with_script(&format!("{body}\n\"one\".into()"));
+    check_effect_in(TestSpace::new(), body, before, is_there);
+}
+
+#[track_caller]
+fn check_effect_in(
+    space: TestSpace,
+    body: &str,
+    before: impl Fn(&TestSpace),
+    is_there: impl Fn(&TestSpace) -> bool,
+) {
+    let space = with_script_in(space, &format!("{body}\n\"one\".into()"));
     for turn in 0..3 {
         space.remove("p/target");
         before(&space);
@@ -289,6 +299,16 @@ fn a_script_that_makes_a_directory() {
         "std::fs::create_dir_all(here.join(\"made/inner\")).unwrap();",
         |space| space.remove("p/made"),
         |space| space.path("p/made/inner").is_dir(),
+    );
+}
+
+#[test]
+fn a_script_that_makes_a_file_where_the_checkout_is_among_temporary_files() {
+    check_effect_in(
+        TestSpace::below(&std::env::temp_dir()),
+        "std::fs::write(here.join(\"made\"), \"\").unwrap();",
+        |space| space.remove("p/made"),
+        |space| space.path("p/made").is_file(),
     );
 }
 
