@@ -73,6 +73,10 @@ pub(crate) const WITHOUT_PRIVILEGE: [&str; 3] = [
     "--inh-caps=-dac_override,-dac_read_search",
 ];
 
+/// Lets an interrupt end a build whatever these tests were started from: a shell without job control
+/// has what it starts in the background ignore it.
+pub(crate) const INTERRUPTIBLE: [&str; 2] = ["env", "--default-signal=INT"];
+
 #[track_caller]
 fn check_mode_of_store(mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -417,7 +421,7 @@ fn an_interrupted_build_leaves_nothing_wrong() {
     );
     let gate = space.path("p/gate");
     succeed(std::process::Command::new("mkfifo").arg(&gate));
-    let mut command = space.cargo("p", ["build"]).command();
+    let mut command = space.cargo("p", ["build"]).launched_by(INTERRUPTIBLE).command();
     command.process_group(0).stderr(Stdio::piped());
     let child = command.spawn().expect("cargo can be started");
     // Opening the pipe waits until the compiler is in the middle of its work.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::never_in_the_way::WITHOUT_PRIVILEGE;
+use crate::never_in_the_way::{INTERRUPTIBLE, WITHOUT_PRIVILEGE};
 use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::disk::snapshot;
 use crate::support::gate::Gate;
@@ -242,7 +242,7 @@ fn with_gate() -> TestSpace {
 #[track_caller]
 fn check_killed(signal: Signal) {
     let space = with_gate();
-    let mut command = space.cargo("p", ["build"]).command();
+    let mut command = space.cargo("p", ["build"]).launched_by(INTERRUPTIBLE).command();
     command.process_group(0).stderr(Stdio::piped());
     let child = command.spawn().expect("cargo can be started");
     let opened = open_for_reader(&space.path("p/gate"));

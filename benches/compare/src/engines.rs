@@ -15,7 +15,7 @@ pub(crate) trait Engine {
 }
 
 /// What can be compared, the first being what the others are compared with.
-pub(crate) const NAMES: [&str; 4] = ["kache", "redb", "lmdb", "sqlite"];
+pub(crate) const NAMES: [&str; 5] = ["kache", "redb", "lmdb", "sqlite", "sqlite-as-used"];
 
 /// Whether several processes can use one at a time.
 pub(crate) fn is_shared(name: &str) -> bool {
@@ -30,6 +30,7 @@ pub(crate) fn open(name: &str, directory: &Path) -> Box<dyn Engine> {
         "redb" => Box::new(Redb::open(&directory)),
         "lmdb" => Box::new(Lmdb::open(&directory)),
         "sqlite" => Box::new(Sqlite::open(&directory)),
+        "sqlite-as-used" => Box::new(SqliteAsUsed::open(&directory)),
         name => panic!("{name} is not known"),
     }
 }
@@ -109,20 +110,24 @@ impl Engine for Lmdb {
     }
 }
 
+/// One table and nothing else: as fast as it can be.
 struct Sqlite(rusqlite::Connection);
+
+fn connect(directory: &Path, tables: &str) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(directory.join("data")).expect("a database");
+    connection.busy_timeout(Duration::from_secs(60)).expect("a bound");
+    connection
+        .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
+        .expect("a mode");
+    connection.execute_batch(tables).expect("tables");
+    connection
+}
 
 impl Sqlite {
     fn open(directory: &Path) -> Self {
-        let connection = rusqlite::Connection::open(directory.join("data")).expect("a database");
-        connection.busy_timeout(Duration::from_secs(60)).expect("a bound");
-        connection
-            .execute_batch(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
-                 CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB) \
-                 WITHOUT ROWID;",
-            )
-            .expect("a table");
-        Self(connection)
+        let table = "CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB) \
+                     WITHOUT ROWID;";
+        Self(connect(directory, table))
     }
 }
 
@@ -138,5 +143,60 @@ impl Engine for Sqlite {
         let statement = "INSERT OR REPLACE INTO results VALUES (?1, ?2)";
         let mut insert = self.0.prepare_cached(statement).expect("prepared");
         insert.execute((&key.0[..], payload)).expect("inserted");
+    }
+}
+
+/// The tables of the build cache that keeps its index in SQLite (kunobi's, version 2.0 on crates.io): a
+/// result is a row under its digest in hexadecimal, found by crate and by unit too, and each of its
+/// blobs a row that counts who needs it and a row that says that this result does.
+struct SqliteAsUsed(rusqlite::Connection);
+
+/// Of a library: the library itself and its metadata.
+const BLOBS: [&str; 2] = ["rlib", "rmeta"];
+
+impl SqliteAsUsed {
+    fn open(directory: &Path) -> Self {
+        let tables = "
+            CREATE TABLE IF NOT EXISTS results
+                (key TEXT PRIMARY KEY, crate TEXT NOT NULL, unit TEXT NOT NULL, value BLOB);
+            CREATE INDEX IF NOT EXISTS by_crate ON results (crate);
+            CREATE INDEX IF NOT EXISTS by_unit ON results (crate, unit);
+            CREATE TABLE IF NOT EXISTS blobs
+                (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL, users INTEGER NOT NULL);
+            CREATE TABLE IF NOT EXISTS needs
+                (key TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, digest));
+            CREATE INDEX IF NOT EXISTS by_digest ON needs (digest);";
+        Self(connect(directory, tables))
+    }
+
+    fn execute(&self, statement: &str, values: impl rusqlite::Params) {
+        let mut statement = self.0.prepare_cached(statement).expect("prepared");
+        statement.execute(values).expect("executed");
+    }
+}
+
+impl Engine for SqliteAsUsed {
+    fn get(&self, key: &Digest) -> Option<Vec<u8>> {
+        let mut select =
+            self.0.prepare_cached("SELECT value FROM results WHERE key = ?1").expect("prepared");
+        let mut rows = select.query([key.to_string()]).expect("queried");
+        rows.next().expect("looked up").map(|row| row.get(0).expect("a value"))
+    }
+
+    fn put(&self, key: &Digest, payload: &[u8]) {
+        use rusqlite::TransactionBehavior::Immediate;
+        let hex = key.to_string();
+        let write = rusqlite::Transaction::new_unchecked(&self.0, Immediate);
+        let write = write.expect("a transaction");
+        for kind in BLOBS {
+            let digest = format!("{hex}.{kind}");
+            self.execute("INSERT OR IGNORE INTO blobs VALUES (?1, 1000, 1)", [&digest]);
+            self.execute("INSERT OR REPLACE INTO needs VALUES (?1, ?2)", [&hex, &digest]);
+        }
+        self.execute(
+            "INSERT OR REPLACE INTO results VALUES (?1, ?2, ?3, ?4)",
+            (&hex, &hex[..4], &hex[4..20], payload),
+        );
+        write.commit().expect("committed");
     }
 }
