@@ -24,8 +24,10 @@ use crate::roots::Roots;
 const SHARED_SECONDS: RangeInclusive<i64> = 1 << 29..=(1 << 30) - 1;
 const SHARED_NANOSECONDS: RangeInclusive<i64> = 271_000_000..=271_000_000 + (1 << 19) - 1;
 const NANOSECONDS: i64 = 1_000_000_000;
-/// Bytes of a file that are digested at a time.
+/// Bytes of a large file that are digested at a time.
 const WINDOW_BYTES: usize = 256 << 10;
+/// A file that is not large: its content fits what allocators keep at hand.
+const WHOLE_BYTES_MAX: u64 = 96 << 10;
 
 /// The modification time of a shared blob: long past, and told by 48 bits of its digest.
 ///
@@ -223,16 +225,16 @@ pub fn content_digest(memo: &Memo, path: &Path, stat: &Stat) -> Result<Digest, F
     Ok(digest)
 }
 
-/// The digest of a file of that size, by its content alone. It is read whole if that takes one
-/// call, else in pieces, whose memory is used again.
+/// The digest of a file of that size, by its content alone. It is read whole if it is small, else in
+/// pieces, whose memory is used again.
 pub fn digest_of_file(path: &Path, size_bytes: u64) -> Result<Digest, FsError> {
-    if size_bytes <= WINDOW_BYTES as u64 {
+    if size_bytes <= WHOLE_BYTES_MAX {
         return Ok(Digest(*blake3::hash(&fs::read(path)?).as_bytes()));
     }
     let mut hasher = blake3::Hasher::new();
     fs::read_in_windows(path, WINDOW_BYTES, |window| {
         hasher.update(window);
-        window.clear();
+        0
     })?;
     Ok(finish(&hasher))
 }

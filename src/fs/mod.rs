@@ -101,12 +101,17 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
     posix::read(path).context("read", path)
 }
 
-/// The file's bytes in pieces: each call finds up to `window_bytes` more at the end of the
-/// buffer, and may leave in it what it wants to see again.
+/// Bytes at the beginning of a large buffer that nothing is read into. Allocators put large buffers
+/// just behind the beginning of a page, and to there kernels copy at a fifth of their rate on
+/// processors of AMD (2.5 instead of 14 GB/s, EPYC).
+pub const LEAD_BYTES: usize = 64;
+
+/// The file's bytes in pieces: each call sees up to `window_bytes` more, behind as many of the last
+/// bytes that it saw as it said it wants to see again.
 pub fn read_in_windows(
     path: &Path,
     window_bytes: usize,
-    visit: impl FnMut(&mut Vec<u8>),
+    visit: impl FnMut(&[u8]) -> usize,
 ) -> Result<(), FsError> {
     posix::read_in_windows(path, window_bytes, visit).context("read", path)
 }

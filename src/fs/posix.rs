@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::retry;
+use super::{LEAD_BYTES, retry};
 
 /// Bytes that a copy by reading and writing moves at once.
 const COPY_BUFFER_BYTES: usize = 256 << 10;
@@ -72,20 +72,24 @@ fn retry_read<B: rustix::buffer::Buffer<u8>>(
 pub(super) fn read_in_windows(
     path: &Path,
     window_bytes: usize,
-    mut visit: impl FnMut(&mut Vec<u8>),
+    mut visit: impl FnMut(&[u8]) -> usize,
 ) -> Result<(), Errno> {
     let file = open(path)?;
     advise_sequential(&file);
-    let mut window = Vec::new();
+    let mut buffer = Vec::with_capacity(LEAD_BYTES + window_bytes);
+    buffer.resize(LEAD_BYTES, 0);
     loop {
-        let kept = window.len();
-        window.reserve(window_bytes);
+        let seen = buffer.len();
+        buffer.reserve(window_bytes);
         let mut ended = false;
-        while !ended && window.len() < kept + window_bytes {
-            ended = retry_read(&file, rustix::buffer::spare_capacity(&mut window))? == 0;
+        while !ended && buffer.len() < seen + window_bytes {
+            ended = retry_read(&file, rustix::buffer::spare_capacity(&mut buffer))? == 0;
         }
-        if window.len() > kept {
-            visit(&mut window);
+        if buffer.len() > seen {
+            let kept = visit(&buffer[LEAD_BYTES..]);
+            let end = buffer.len();
+            buffer.copy_within(end - kept.., LEAD_BYTES);
+            buffer.truncate(LEAD_BYTES + kept);
         }
         if ended {
             return Ok(());

@@ -83,9 +83,10 @@ fn copy(
 ) -> std::io::Result<(u64, Digest)> {
     let mut hasher = blake3::Hasher::new();
     let mut size_bytes = 0;
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut buffer = vec![0; fs::LEAD_BYTES + CHUNK_BYTES];
+    let chunk = &mut buffer[fs::LEAD_BYTES..];
     loop {
-        let count = from.read(&mut chunk)?;
+        let count = from.read(chunk)?;
         if count == 0 {
             return Ok((size_bytes, Digest(*hasher.finalize().as_bytes())));
         }
