@@ -5,6 +5,7 @@
 //! `events.1`, which replaces the one before: the log is bounded by twice the limit. Only what is
 //! not a hit looks at the size.
 
+use crate::fs::LEAD_BYTES;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -165,13 +166,15 @@ fn walk_backwards(
     on_chunk: &mut OnChunk<'_>,
 ) -> std::io::Result<bool> {
     let lasting_ms = u64::try_from(LASTING_MAX.as_millis()).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
+    let mut buffer = Vec::new();
     while end > 0 {
         let start = end.saturating_sub(CHUNK_BYTES);
-        bytes.resize(usize::try_from(end - start).map_err(std::io::Error::other)?, 0);
+        let length = usize::try_from(end - start).map_err(std::io::Error::other)?;
+        buffer.resize(LEAD_BYTES + length, 0);
+        let bytes = &mut buffer[LEAD_BYTES..];
         file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut bytes)?;
-        let mut frames = Events::new(&bytes);
+        file.read_exact(bytes)?;
+        let mut frames = Events::new(bytes);
         let first = frames.next();
         // A chunk begins anywhere: what stands before its first whole frame is the end of a frame
         // that the next chunk has in whole.
