@@ -40,7 +40,7 @@ pub(super) struct Ground<'a> {
     working_directory: &'a Path,
     temporary: &'a [PathBuf],
     /// What is built, which may itself be among temporary files.
-    projects: [Option<&'a Path>; 3],
+    projects: [Option<Cow<'a, Path>>; 3],
     jobserver: Option<&'a Path>,
     /// Receives outputs; direct probes there are noise.
     out_dir: Option<PathBuf>,
@@ -184,7 +184,7 @@ impl<'a> Ground<'a> {
             directory.is_some_and(|directory| place.starts_with(directory))
         };
         let is_own = is_in(self.out_dir.as_deref())
-            || self.projects.into_iter().any(is_in)
+            || self.projects.iter().any(|project| is_in(project.as_deref()))
             || self.own_outputs.contains(&*place);
         !is_in(self.incremental.as_deref())
             && !is_state_of_the_machine(&place)
@@ -207,9 +207,9 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// The directories of what is built and of its build.
-fn projects(roots: &Roots) -> [Option<&Path>; 3] {
-    [Root::Workspace, Root::Package, Root::Build].map(|root| roots.path(root))
+/// The directories of what is built and of its build, flat.
+fn projects(roots: &Roots) -> [Option<Cow<'_, Path>>; 3] {
+    [Root::Workspace, Root::Package, Root::Build].map(|root| roots.path(root).map(flat))
 }
 
 /// Whether a place tells about this machine, or decides how text looks.
