@@ -12,7 +12,7 @@ use store_format::{Digest, Inline, NodeKind, Output, OutputRole};
 
 use super::Store;
 use crate::fs::{self, FileKind, FsError};
-use crate::inputs::shared_mtime_ns;
+use crate::inputs::{digest_of_file, shared_mtime_ns};
 use crate::invocation::depinfo;
 use crate::roots::{RootSet, Roots};
 
@@ -217,10 +217,8 @@ fn shared_mode(output: &Output) -> u32 {
 /// shares the inode was written to, or the power was cut. The memo is not asked, since it may know the
 /// file from before.
 fn discard_if_damaged(blob: &Path, digest: &Digest) -> Result<(), FsError> {
-    match fs::read(blob) {
-        Ok(content) if blake3::hash(&content).as_bytes() != &digest.0 => {
-            fs::remove_if_present(blob)
-        }
+    match fs::stat(blob).and_then(|stat| digest_of_file(blob, stat.size_bytes)) {
+        Ok(found) if found != *digest => fs::remove_if_present(blob),
         Err(error) if !error.is_absent() => Err(error),
         _ => Ok(()),
     }

@@ -123,6 +123,18 @@ fn connect(directory: &Path, tables: &str) -> rusqlite::Connection {
     connection
 }
 
+fn select(connection: &rusqlite::Connection, key: impl rusqlite::ToSql) -> Option<Vec<u8>> {
+    let mut select =
+        connection.prepare_cached("SELECT value FROM results WHERE key = ?1").expect("prepared");
+    let mut rows = select.query([key]).expect("queried");
+    rows.next().expect("looked up").map(|row| row.get(0).expect("a value"))
+}
+
+fn execute(connection: &rusqlite::Connection, statement: &str, values: impl rusqlite::Params) {
+    let mut statement = connection.prepare_cached(statement).expect("prepared");
+    statement.execute(values).expect("executed");
+}
+
 impl Sqlite {
     fn open(directory: &Path) -> Self {
         let table = "CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB) \
@@ -133,16 +145,11 @@ impl Sqlite {
 
 impl Engine for Sqlite {
     fn get(&self, key: &Digest) -> Option<Vec<u8>> {
-        let mut select =
-            self.0.prepare_cached("SELECT value FROM results WHERE key = ?1").expect("prepared");
-        let mut rows = select.query([&key.0[..]]).expect("queried");
-        rows.next().expect("looked up").map(|row| row.get(0).expect("a value"))
+        select(&self.0, &key.0[..])
     }
 
     fn put(&self, key: &Digest, payload: &[u8]) {
-        let statement = "INSERT OR REPLACE INTO results VALUES (?1, ?2)";
-        let mut insert = self.0.prepare_cached(statement).expect("prepared");
-        insert.execute((&key.0[..], payload)).expect("inserted");
+        execute(&self.0, "INSERT OR REPLACE INTO results VALUES (?1, ?2)", (&key.0[..], payload));
     }
 }
 
@@ -168,19 +175,11 @@ impl SqliteAsUsed {
             CREATE INDEX IF NOT EXISTS by_digest ON needs (digest);";
         Self(connect(directory, tables))
     }
-
-    fn execute(&self, statement: &str, values: impl rusqlite::Params) {
-        let mut statement = self.0.prepare_cached(statement).expect("prepared");
-        statement.execute(values).expect("executed");
-    }
 }
 
 impl Engine for SqliteAsUsed {
     fn get(&self, key: &Digest) -> Option<Vec<u8>> {
-        let mut select =
-            self.0.prepare_cached("SELECT value FROM results WHERE key = ?1").expect("prepared");
-        let mut rows = select.query([key.to_string()]).expect("queried");
-        rows.next().expect("looked up").map(|row| row.get(0).expect("a value"))
+        select(&self.0, key.to_string())
     }
 
     fn put(&self, key: &Digest, payload: &[u8]) {
@@ -190,10 +189,11 @@ impl Engine for SqliteAsUsed {
         let write = write.expect("a transaction");
         for kind in BLOBS {
             let digest = format!("{hex}.{kind}");
-            self.execute("INSERT OR IGNORE INTO blobs VALUES (?1, 1000, 1)", [&digest]);
-            self.execute("INSERT OR REPLACE INTO needs VALUES (?1, ?2)", [&hex, &digest]);
+            execute(&self.0, "INSERT OR IGNORE INTO blobs VALUES (?1, 1000, 1)", [&digest]);
+            execute(&self.0, "INSERT OR REPLACE INTO needs VALUES (?1, ?2)", [&hex, &digest]);
         }
-        self.execute(
+        execute(
+            &self.0,
             "INSERT OR REPLACE INTO results VALUES (?1, ?2, ?3, ?4)",
             (&hex, &hex[..4], &hex[4..20], payload),
         );
