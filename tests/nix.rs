@@ -1,8 +1,9 @@
-//! What Nix users get, looked at without nixpkgs: `nix/eval` evaluates the module and the flake with a
-//! stand-in for `lib`; here the results meet kache's own table of settings, systemd and Cargo.
+//! What Nix users get, looked at without nixpkgs' packages: `nix/eval` evaluates the module and the flake;
+//! here the results meet kache's own table of settings, systemd and Cargo.
 //!
 //! These tests need `nix-instantiate` and `systemd-analyze`. Without them they say that they are
-//! skipped, unless `KACHE_TEST_NIX` is set: then they fail.
+//! skipped, unless `KACHE_TEST_NIX` is set: then they fail. Where `KACHE_TEST_NIXPKGS` names a directory
+//! with nixpkgs' `lib`, that one is used instead of the stand-in of `nix/eval`.
 
 use kache::config::{Field, Loaded, Raw, SETTINGS, Setting};
 use serde_json::Value;
@@ -71,11 +72,13 @@ fn evaluate(package: &Path) -> Value {
 
 /// What a file evaluates to, with a scratch directory in the place of Nix's own ones.
 fn nix(file: &str, arguments: &[(&str, &str)]) -> Value {
+    let nixpkgs = std::env::var("KACHE_TEST_NIXPKGS").ok();
     let scratch = tempfile::tempdir().unwrap();
     let at = |name: &str| scratch.path().join(name);
     let output = Command::new("nix-instantiate")
         .args(["--eval", "--strict", "--json", "--show-trace"])
         .args(arguments.iter().flat_map(|(name, value)| ["--argstr", name, value]))
+        .args(nixpkgs.iter().flat_map(|path| ["--argstr", "nixpkgs", path]))
         .arg(Path::new(ROOT).join(file))
         .env("NIX_STORE_DIR", at("store"))
         .env("NIX_STATE_DIR", at("state"))

@@ -1,8 +1,11 @@
-# What tests/nix.rs looks at, evaluated without nixpkgs: the module's properties, with the directory
+# What tests/nix.rs looks at, evaluated without nixpkgs' packages: the module's properties, with the directory
 # `package` in the place of the built package, and the flake's outputs.
-{ package }:
+{
+  package,
+  nixpkgs ? null,
+}:
 let
-  pkgs = import ./pkgs.nix;
+  pkgs = import ./pkgs.nix { inherit nixpkgs; };
   inherit (pkgs) lib;
 
   outputs = (import ../../flake.nix).outputs {

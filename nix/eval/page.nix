@@ -1,7 +1,11 @@
 # What the configuration in a file defines, such as the one of docs/nixos.md, on one of the systems.
-{ file, platform }:
+{
+  file,
+  platform,
+  nixpkgs ? null,
+}:
 let
-  pkgs = import ./pkgs.nix;
+  pkgs = import ./pkgs.nix { inherit nixpkgs; };
   inherit (pkgs) lib;
   inherit
     (lib.evalModules {

@@ -1,6 +1,10 @@
-# A stand-in for the part of nixpkgs that nix/ uses; see lib.nix. Nothing is ever built.
+# A stand-in for the part of nixpkgs that nix/ uses; nothing is ever built. Its `lib` is the real one if
+# `nixpkgs` names a directory that has it (but for file sets, in those before 23.11), and else lib.nix.
+{ nixpkgs }:
 let
-  lib = import ./lib.nix;
+  standIn = import ./lib.nix;
+  lib =
+    if nixpkgs == null then standIn else { inherit (standIn) fileset; } // import (nixpkgs + "/lib");
   derivation = name: attributes: attributes // {
     type = "derivation";
     inherit name;
