@@ -3,6 +3,8 @@
 //! The unit key holds what is known before any input is read. The action key adds a manifest and
 //! the value of every input that it names. `why-miss` reads the same components that are hashed.
 
+use std::os::unix::ffi::OsStringExt;
+
 use store_format::{ActionKey, Digest, Manifest, UnitKey};
 
 use crate::config::{Config, workspace_directory};
@@ -59,6 +61,19 @@ pub struct UnitComponents {
     parts: Vec<Part>,
 }
 
+/// A mark where results are valid in any checkout, else the place for which they are.
+fn place(config: &Config) -> Vec<u8> {
+    if config.path_normalize {
+        return vec![1];
+    }
+    let mut place = crate::env::current_directory().into_os_string().into_vec();
+    if let Some(out_dir) = std::env::var_os("OUT_DIR") {
+        place.push(0);
+        place.extend(out_dir.into_vec());
+    }
+    place
+}
+
 /// One component: its kind, its name where there are several of the kind, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -73,7 +88,7 @@ impl UnitComponents {
         let mut components = Self::default();
         components.add(Component::Version, KEY_VERSION.to_le_bytes().to_vec());
         components.add(Component::Salt, config.key_salt.clone().unwrap_or_default().into_bytes());
-        components.add(Component::PathNormalization, vec![u8::from(config.path_normalize)]);
+        components.add(Component::PathNormalization, place(config));
         if !config.extra_inputs.is_empty() {
             let base = workspace_directory().unwrap_or_default();
             let value = extra::digest(&config.extra_inputs, &base, memo);

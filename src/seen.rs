@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use store_format::{Input, InputKind, Root, RootedPath};
 
@@ -15,8 +15,8 @@ use crate::fs;
 use crate::invocation::depinfo::{self, DepInfo};
 use crate::invocation::outputs::has_plain_metadata;
 use crate::invocation::{Invocation, SearchKind};
-use crate::observe::Observation;
 use crate::observe::rules::{self, Found};
+use crate::observe::{Observation, flat};
 use crate::outcome::Reason;
 use crate::roots::Roots;
 use crate::strangers;
@@ -101,7 +101,7 @@ fn have_plain_metadata(outputs: &BTreeSet<PathBuf>) -> bool {
 /// changed elsewhere. Execution counts of instrumented compilers and macros are nobody's input.
 pub fn refuse_side_effects(found: &Found, base: &Path) -> Result<(), Reason> {
     let is_profile = |path: &PathBuf| path.extension() == Some(OsStr::new("profraw"));
-    let elsewhere = |path: &&PathBuf| !path.starts_with(base) && !is_profile(path);
+    let elsewhere = |path: &&PathBuf| !is_below(path, base) && !is_profile(path);
     let refuse =
         |what: &str, path: &Path| Err(Reason::Uncacheable(format!("it {what} {}", path.display())));
     if let Some(path) = found.outputs.iter().find(elsewhere) {
@@ -111,6 +111,19 @@ pub fn refuse_side_effects(found: &Found, base: &Path) -> Result<(), Reason> {
         Some(path) if fs::lstat(path).is_ok() => refuse("made", path),
         Some(path) => refuse("removed", path),
         None => Ok(()),
+    }
+}
+
+/// Whether a path leads below a directory, also with `..` in it: what that means depends on links.
+fn is_below(path: &Path, base: &Path) -> bool {
+    if !path.components().any(|component| component == Component::ParentDir) {
+        return path.starts_with(base);
+    }
+    let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+    match (parent, base.canonicalize()) {
+        (Some(parent), Ok(base)) => parent.starts_with(base),
+        // What is gone was not reached through a link that anyone can still follow.
+        _ => flat(path).starts_with(base),
     }
 }
 

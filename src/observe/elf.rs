@@ -25,19 +25,27 @@ pub(crate) fn names_environment(path: &Path) -> bool {
     }
 }
 
-/// Whether a Rust executable contains the standard library's iterator over all variables.
-/// Starting a program takes them all too, to pass them on, and does not go that way.
+/// Whether a Rust executable goes through all variables by the standard library. Starting a program
+/// takes them all too, to pass them on: that has their iterator inlined, and only drops it by name.
 pub(crate) fn iterates_variables(path: &Path) -> bool {
     const ITERATOR: [&[u8]; 3] = [b"3env4vars", b"3env4Vars", b"env..Vars$u20$"];
     match names(path, SYMBOLS) {
         // Without a single symbol it was stripped, and does not tell.
         Ok(names) => {
             names.len() < 2
-                || ITERATOR.iter().any(|name| memchr::memmem::find(&names, name).is_some())
+                || ITERATOR.iter().any(|name| contains(&names, name))
+                || contains(&names, b"VarsOs")
+                    && names
+                        .split(|byte| *byte == 0)
+                        .any(|name| contains(name, b"VarsOs") && !contains(name, b"drop"))
         }
         Err(Unreadable::NoElf) => false,
         Err(Unreadable::NoTable) => true,
     }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
 }
 
 /// Whether an executable or library holds code of the Go compiler: that calls the kernel itself,
@@ -51,7 +59,7 @@ pub(crate) fn is_written_in_go(path: &Path) -> bool {
         let index = u16::from_le_bytes([header[62], header[63]]);
         text(&file, sections.get(usize::from(index))?)
     });
-    names.is_some_and(|names| memchr::memmem::find(&names, b".go.buildinfo\0").is_some())
+    names.is_some_and(|names| contains(&names, b".go.buildinfo\0"))
 }
 
 enum Unreadable {

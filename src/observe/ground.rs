@@ -233,7 +233,7 @@ fn is_state_of_the_machine(path: &Path) -> bool {
 
 /// A path with each `..` taken as the directory before it. Right unless that is a symbolic link,
 /// which is good enough to tell what kind of place it is.
-pub(super) fn flat(path: &Path) -> Cow<'_, Path> {
+pub(crate) fn flat(path: &Path) -> Cow<'_, Path> {
     if !path.components().any(|component| component == Component::ParentDir) {
         return Cow::Borrowed(path);
     }

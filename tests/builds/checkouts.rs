@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::scripts::with_script;
 use crate::support::TestSpace;
 use crate::support::disk::files;
 use crate::support::sample::SAMPLE_OUTPUT;
@@ -252,4 +253,18 @@ fn a_macro_that_includes_what_its_script_made_is_the_same_in_every_checkout() {
     space.copy_tree("a", "b");
     space.build("a");
     space.build("b").assert_compiled(&[], "another checkout");
+}
+
+/// What a script makes of its place need not show the place.
+#[test]
+fn without_path_normalization_checkouts_have_nothing_in_common() {
+    let mut space = with_script("here.file_name().unwrap().to_str().unwrap().to_owned()");
+    space.set_variable("KACHE_PATH_NORMALIZE", "0");
+    space.copy_tree("p", "q");
+    for package in ["p", "q", "p"] {
+        space.remove(&format!("{package}/target"));
+        space.build(package);
+        let program = format!("{package}/target/debug/p");
+        assert_eq!(space.output_of(&program).trim_end(), package);
+    }
 }

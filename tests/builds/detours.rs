@@ -1,5 +1,6 @@
 //! What a macro or a build script learns by a detour is an input like what it reads.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::hidden_inputs::{Value, check_noticed, with_macro};
@@ -14,7 +15,8 @@ const C: &str = "use std::ffi::{CString, c_char, c_int, c_long, c_void};\n\
     fn syscall(number: c_long, ...) -> c_long;\n\
     fn access(path: *const c_char, mode: c_int) -> c_int;\n\
     fn dlsym(library: *const c_void, name: *const c_char) -> *const c_void;\n\
-    fn localtime(time: &i64) -> &[c_int; 9];\n}\n\
+    fn localtime(time: &i64) -> &[c_int; 9];\n\
+    fn ctime(time: &i64) -> *const c_char;\n}\n\
     const O_PATH: c_int = 0o10_000_000;\n\
     let c = |path: &std::path::Path| CString::new(path.to_str().unwrap()).unwrap();\n";
 
@@ -214,6 +216,38 @@ fn the_time_zone_of_a_macro() {
     });
 }
 
+#[test]
+fn the_time_zone_in_a_text_of_the_time() {
+    let condition = "unsafe { std::ffi::CStr::from_ptr(ctime(&0)) }.to_bytes()[12] == b'5'";
+    check_condition(condition, |space, value| {
+        space.set_variable("TZ", if value == Value::One { "UTC0" } else { "XYZ-5" });
+    });
+}
+
+#[test]
+fn variables_that_a_script_goes_through_as_the_system_has_them() {
+    let mut space = with_script(
+        "let found = std::env::vars_os().find(|(name, _)| name == \"FLAVOUR\");\n\
+         found.unwrap().1.into_string().unwrap()",
+    );
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("FLAVOUR", value.text());
+    });
+}
+
+/// It takes all variables to pass them on: that is no reason to depend on all of them.
+#[test]
+fn a_script_that_starts_a_program_with_a_variable_more() {
+    let mut space =
+        with_script("run(Command::new(\"true\").env(\"EXTRA\", \"1\"));\n\"one\".into()");
+    for expected in [&AGAIN[..], &[]] {
+        space.set_variable("FLAVOUR", &format!("{expected:?}"));
+        space.remove("p/target");
+        let compiled = space.build("p").compiled;
+        assert_eq!(compiled.is_empty(), expected.is_empty(), "{compiled:?}");
+    }
+}
+
 /// `sed` counts the characters of this file as the locale says.
 #[test]
 fn the_locale_of_a_program() {
@@ -309,6 +343,49 @@ fn a_script_that_makes_a_file_where_the_checkout_is_among_temporary_files() {
         "std::fs::write(here.join(\"made\"), \"\").unwrap();",
         |space| space.remove("p/made"),
         |space| space.path("p/made").is_file(),
+    );
+}
+
+/// As scripts do that put something beside the program.
+#[test]
+fn a_script_that_makes_a_file_above_its_own_directory() {
+    for name in ["../../../side", "inner/../../../../side"] {
+        check_effect(
+            &format!(
+                "let out = std::env::var(\"OUT_DIR\").unwrap();\n\
+                 std::fs::create_dir_all(format!(\"{{out}}/inner\")).unwrap();\n\
+                 std::fs::write(format!(\"{{out}}/{name}\"), \"\").unwrap();"
+            ),
+            |_| (),
+            |space| space.path("p/target/debug/side").is_file(),
+        );
+    }
+}
+
+#[test]
+fn a_script_that_lets_a_file_be_run() {
+    let mode = |space: &TestSpace| space.path("p/tool.sh").metadata().unwrap().permissions().mode();
+    check_effect(
+        "use std::os::unix::fs::PermissionsExt as _;\n\
+         let mode = std::fs::Permissions::from_mode(0o755);\n\
+         std::fs::set_permissions(here.join(\"tool.sh\"), mode).unwrap();",
+        |space| {
+            space.remove("p/tool.sh");
+            drop(space.write("p/tool.sh", "#!/bin/sh\n"));
+        },
+        |space| mode(space) & 0o111 != 0,
+    );
+}
+
+#[test]
+fn a_script_that_makes_a_directory_by_a_bare_system_call() {
+    let mkdirat = if cfg!(target_arch = "x86_64") { 258 } else { 34 };
+    check_effect(
+        &format!(
+            "{C}unsafe {{ syscall({mkdirat}, -100, c(&here.join(\"made\")).as_ptr(), 0o755) }};"
+        ),
+        |space| space.remove("p/made"),
+        |space| space.path("p/made").is_dir(),
     );
 }
 

@@ -36,7 +36,7 @@ next! {
     LINKAT = c"linkat"; SYMLINK = c"symlink"; SYMLINKAT = c"symlinkat"; UNLINK = c"unlink";
     UNLINKAT = c"unlinkat"; REMOVE = c"remove"; MKDIR = c"mkdir"; MKDIRAT = c"mkdirat";
     MKFIFO = c"mkfifo"; MKFIFOAT = c"mkfifoat"; MKNOD = c"mknod"; MKNODAT = c"mknodat";
-    RMDIR = c"rmdir"; TRUNCATE = c"truncate"; TRUNCATE64 = c"truncate64";
+    CHMOD = c"chmod"; FCHMODAT = c"fchmodat"; RMDIR = c"rmdir"; TRUNCATE = c"truncate"; TRUNCATE64 = c"truncate64";
     MKSTEMP = c"mkstemp"; MKSTEMP64 = c"mkstemp64"; MKOSTEMP = c"mkostemp";
     MKOSTEMP64 = c"mkostemp64"; MKSTEMPS = c"mkstemps"; MKSTEMPS64 = c"mkstemps64";
     MKOSTEMPS = c"mkostemps"; MKOSTEMPS64 = c"mkostemps64"; MKDTEMP = c"mkdtemp";
@@ -385,6 +385,11 @@ change_family! {
     mknod MKNOD (path: Path, mode: c_uint, device: u64) MKNODAT [AT_FDCWD, path, mode, device, 0, 0]
         None, Some((AT_FDCWD, path));
     mknodat MKNODAT (at: c_int, path: Path, mode: c_uint, device: u64) MKNODAT [at, path, mode, device, 0, 0]
+        None, Some((at, path));
+    chmod CHMOD (path: Path, mode: c_uint) FCHMODAT [AT_FDCWD, path, mode, 0, 0, 0]
+        None, Some((AT_FDCWD, path));
+    fchmodat FCHMODAT (at: c_int, path: Path, mode: c_uint, flags: c_int)
+        FCHMODAT [at, path, mode, 0, 0, 0]
         None, Some((at, path));
     truncate TRUNCATE (path: Path, length: i64) TRUNCATE [path, length, 0, 0, 0, 0]
         None, Some((AT_FDCWD, path));

@@ -16,6 +16,8 @@ next! {
     GETHOSTBYNAME2 = c"gethostbyname2";
     DLOPEN = c"dlopen"; SYSCALL = c"syscall"; UNAME = c"uname";
     NFTW = c"nftw"; NFTW64 = c"nftw64"; FTW = c"ftw"; FTW64 = c"ftw64"; FTS_OPEN = c"fts_open";
+    OPEN_BY_HANDLE_AT = c"open_by_handle_at"; SHM_OPEN = c"shm_open"; SHMGET = c"shmget";
+    SETMNTENT = c"setmntent"; CATOPEN = c"catopen";
     FTS64_OPEN = c"fts64_open"; GLOB = c"glob"; GLOB64 = c"glob64"; WORDEXP = c"wordexp";
 }
 
@@ -244,6 +246,12 @@ unseen_family! {
     ftw64 FTW64 BLIND b"a walk by ftw" (path: Path, each: Any, limit: c_int) -> c_int;
     fts_open FTS_OPEN BLIND b"a walk by fts" (paths: Any, options: c_int, compare: Any) -> Any;
     fts64_open FTS64_OPEN BLIND b"a walk by fts" (paths: Any, options: c_int, compare: Any) -> Any;
+    open_by_handle_at OPEN_BY_HANDLE_AT BLIND b"a file opened by its handle"
+        (mount: c_int, handle: Any, flags: c_int) -> c_int;
+    shm_open SHM_OPEN BLIND b"memory shared by name" (name: Path, flags: c_int, mode: c_uint) -> c_int;
+    shmget SHMGET BLIND b"memory shared by number" (key: c_int, bytes: usize, flags: c_int) -> c_int;
+    setmntent SETMNTENT BLIND b"a table of mounts" (path: Path, mode: Path) -> Any;
+    catopen CATOPEN BLIND b"a catalogue of messages" (name: Path, flags: c_int) -> Any;
     wordexp WORDEXP BLIND b"an expansion by wordexp" (words: Path, to: Any, flags: c_int) -> c_int;
 }
 
@@ -432,6 +440,9 @@ extern "C" fn syscall(
         _ => {
             if surroundings::changes_paths(number, a) {
                 surroundings::paths_changed();
+            }
+            if number::UNSEEN.contains(&number) {
+                log::blind("a system call that reads or changes files past the C library");
             }
             next()
         }

@@ -14,6 +14,7 @@ type Any = *mut c_void;
 next! {
     SETLOCALE = c"setlocale"; NEWLOCALE = c"newlocale";
     LOCALTIME = c"localtime"; LOCALTIME_R = c"localtime_r"; MKTIME = c"mktime"; TZSET = c"tzset";
+    CTIME = c"ctime"; CTIME_R = c"ctime_r"; STRFTIME = c"strftime";
     CHROOT = c"chroot"; PIVOT_ROOT = c"pivot_root"; SETNS = c"setns"; MOUNT = c"mount";
     UNSHARE = c"unshare";
 }
@@ -70,43 +71,28 @@ fn zone_asked_for() {
     log::text(READ, &[b"/etc/localtime"]);
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn localtime(time: Any) -> Any {
-    zone_asked_for();
-    match as_function!(LOCALTIME.find(), unsafe extern "C" fn(Any) -> Any) {
-        // SAFETY: the caller's own argument.
-        Some(next) => unsafe { next(time) },
-        None => no_function(),
-    }
+macro_rules! zone_family {
+    ($($name:ident $next:ident ($($argument:ident: $type:ty),*) -> $result:ty, $none:expr;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> $result {
+            zone_asked_for();
+            match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> $result) {
+                // SAFETY: the caller's own arguments.
+                Some(next) => unsafe { next($($argument),*) },
+                None => $none,
+            }
+        })*
+    };
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn localtime_r(time: Any, to: Any) -> Any {
-    zone_asked_for();
-    match as_function!(LOCALTIME_R.find(), unsafe extern "C" fn(Any, Any) -> Any) {
-        // SAFETY: the caller's own arguments.
-        Some(next) => unsafe { next(time, to) },
-        None => no_function(),
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn mktime(from: Any) -> c_long {
-    zone_asked_for();
-    match as_function!(MKTIME.find(), unsafe extern "C" fn(Any) -> c_long) {
-        // SAFETY: the caller's own argument.
-        Some(next) => unsafe { next(from) },
-        None => no_result() as c_long,
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn tzset() {
-    zone_asked_for();
-    if let Some(next) = as_function!(TZSET.find(), unsafe extern "C" fn()) {
-        // SAFETY: it takes nothing.
-        unsafe { next() }
-    }
+zone_family! {
+    localtime LOCALTIME (time: Any) -> Any, no_function();
+    localtime_r LOCALTIME_R (time: Any, to: Any) -> Any, no_function();
+    ctime CTIME (time: Any) -> Any, no_function();
+    ctime_r CTIME_R (time: Any, to: Any) -> Any, no_function();
+    mktime MKTIME (from: Any) -> c_long, no_result() as c_long;
+    strftime STRFTIME (to: Any, bytes_max: usize, format: Path, time: Any) -> usize, 0;
+    tzset TZSET () -> (), ();
 }
 
 fn no_result() -> c_int {

@@ -50,6 +50,7 @@ pub(crate) mod number {
     pub(crate) const LINKAT: isize = 265;
     pub(crate) const SYMLINKAT: isize = 266;
     pub(crate) const READLINKAT: isize = 267;
+    pub(crate) const FCHMODAT: isize = 268;
     pub(crate) const FACCESSAT: isize = 269;
     pub(crate) const UNSHARE: isize = 272;
     pub(crate) const SETNS: isize = 308;
@@ -58,6 +59,13 @@ pub(crate) mod number {
     pub(crate) const STATX: isize = 332;
     pub(crate) const OPENAT2: isize = 437;
     pub(crate) const FACCESSAT2: isize = 439;
+
+    /// Those that nothing is known of but that they may read or change files: rename to symlink by
+    /// path, shmget, the same by descriptor, open_by_handle_at, renameat2, io_uring's.
+    pub(crate) const UNSEEN: &[isize] = &[
+        29, 82, 83, 84, 85, 86, 87, 88, 90, TRUNCATE, MKDIRAT, MKNODAT, UNLINKAT, 264, LINKAT,
+        SYMLINKAT, FCHMODAT, 304, RENAMEAT2, 425,
+    ];
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -73,6 +81,7 @@ pub(crate) mod number {
     pub(crate) const TRUNCATE: isize = 45;
     pub(crate) const FACCESSAT: isize = 48;
     pub(crate) const CHROOT: isize = 51;
+    pub(crate) const FCHMODAT: isize = 53;
     pub(crate) const OPENAT: isize = 56;
     pub(crate) const CLOSE: isize = 57;
     pub(crate) const GETDENTS64: isize = 61;
@@ -96,6 +105,11 @@ pub(crate) mod number {
     pub(crate) const STATX: isize = 291;
     pub(crate) const OPENAT2: isize = 437;
     pub(crate) const FACCESSAT2: isize = 439;
+
+    /// As above.
+    pub(crate) const UNSEEN: &[isize] = &[
+        MKNODAT, MKDIRAT, UNLINKAT, SYMLINKAT, LINKAT, 38, TRUNCATE, FCHMODAT, 194, 265, RENAMEAT2, 425,
+    ];
 }
 
 /// Makes a system call. The kernel checks every pointer that it is given, so that a wrong one is
