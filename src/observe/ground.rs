@@ -176,6 +176,16 @@ impl<'a> Ground<'a> {
         (is_dependency && !self.own_outputs.contains(&*place)).then_some(stem)
     }
 
+    /// Whether a path is in `OUT_DIR` or among temporary files: what is there was made by the
+    /// observed processes.
+    pub(super) fn is_scratch(&self, path: &Path) -> bool {
+        let place = flat(path);
+        let is_in = |directory: &Path| place.starts_with(directory);
+        self.out_dir.as_deref().is_some_and(is_in)
+            || self.temporary.iter().any(|path| is_in(path))
+                && !self.projects.iter().flatten().any(|path| is_in(path))
+    }
+
     /// Whether a file that was made is an output.
     pub(super) fn is_output(&self, path: &Path) -> bool {
         let place = flat(path);

@@ -62,6 +62,8 @@ pub enum Uncacheable {
     LocalSocket(PathBuf),
     #[error("it read {}, whose changes cannot be noticed", .0.display())]
     Opaque(PathBuf),
+    #[error("it moved or removed a link, {}: what was reached through it is not known", .0.display())]
+    MovedLink(PathBuf),
 }
 
 /// The inputs of a compilation. The observation must be complete.
@@ -82,13 +84,18 @@ fn collect(
     ground: &Ground,
     roots: &Roots,
 ) -> Result<Found, Uncacheable> {
-    let events = redirected(&observation.events);
+    let links = Links::made(&observation.events);
+    if let Some(link) = links.moved(&observation.events, ground) {
+        return Err(Uncacheable::MovedLink(link.to_owned()));
+    }
+    let events = links.redirected(&observation.events);
     let mut sorter = Sorter::new(observation, ground);
     for access in events.iter() {
         sorter.access(access)?;
     }
-    let outputs = observation.remaining.iter().filter(|path| ground.is_output(path));
-    let effects = observation.effects.iter().filter(|path| ground.is_output(path));
+    let is_output = |path: &PathBuf| ground.is_output(path);
+    let outputs = observation.remaining.iter().map(|path| links.place(path)).filter(is_output);
+    let effects = observation.effects.iter().map(|path| links.place(path)).filter(is_output);
     let absent = sorter.absent.difference(&sorter.present).map(|path| Input {
         kind: InputKind::Presence,
         name: roots.relativize(path.as_os_str().as_bytes()),
@@ -96,34 +103,50 @@ fn collect(
     let absent = absent.collect();
     let incremental = observation.remaining.iter().filter_map(|path| ground.incremental_unit(path));
     Ok(Found {
-        outputs: outputs.cloned().collect(),
-        effects: effects.cloned().collect(),
+        outputs: outputs.collect(),
+        effects: effects.collect(),
         incremental: incremental.collect(),
         inputs: sorter.inputs(roots),
         absent,
     })
 }
 
-/// The accesses with each path that leads through a symbolic link of the observed processes' own
-/// making replaced by where it leads.
-fn redirected(events: &[Access]) -> Cow<'_, [Access]> {
-    const LINKS_MAX: usize = 40;
-    let links: HashMap<&Path, &Path> = events
-        .iter()
-        .filter_map(|access| match access {
+/// The symbolic links of the observed processes' own making, and where each leads.
+struct Links<'a>(HashMap<&'a Path, &'a Path>);
+
+impl<'a> Links<'a> {
+    fn made(events: &'a [Access]) -> Self {
+        let links = events.iter().filter_map(|access| match access {
             Access::Linked { link, target } => Some((link.as_path(), target.as_path())),
             _ => None,
-        })
-        .collect();
-    if links.is_empty() {
-        return Cow::Borrowed(events);
+        });
+        Self(links.collect())
     }
-    let lead = |path: &Path| {
+
+    /// A link to elsewhere that lost its name, alone or with a directory that it was in.
+    fn moved(&self, events: &[Access], ground: &Ground) -> Option<&'a Path> {
+        let mut leading_elsewhere =
+            self.0.iter().filter(|(_, target)| !ground.is_scratch(target)).peekable();
+        leading_elsewhere.peek()?;
+        let removed: HashSet<&Path> = events
+            .iter()
+            .filter_map(|access| match access {
+                Access::Removed(path) => Some(path.as_path()),
+                _ => None,
+            })
+            .collect();
+        let is_gone = |link: &Path| link.ancestors().any(|above| removed.contains(above));
+        leading_elsewhere.map(|(link, _)| *link).find(|link| is_gone(link))
+    }
+
+    /// Where a path leads.
+    fn lead(&self, path: &Path) -> PathBuf {
+        const LINKS_MAX: usize = 40;
         let mut path = path.to_owned();
         for _ in 0..LINKS_MAX {
             let led = path.ancestors().find_map(|above| {
                 let rest = path.strip_prefix(above).ok()?;
-                let target = links.get(above)?;
+                let target = self.0.get(above)?;
                 // Joining nothing would leave a slash at the end.
                 let is_itself = rest.as_os_str().is_empty();
                 Some(if is_itself { target.to_path_buf() } else { target.join(rest) })
@@ -134,17 +157,34 @@ fn redirected(events: &[Access]) -> Cow<'_, [Access]> {
             }
         }
         path
-    };
-    let redirect = |access: &Access| match access {
-        Access::Read(path) => Access::Read(lead(path)),
-        Access::Listed(path) => Access::Listed(lead(path)),
-        Access::Missing(path) => Access::Missing(lead(path)),
-        Access::Found(path) => Access::Found(lead(path)),
-        Access::Executed(path) => Access::Executed(lead(path)),
-        Access::OpenedLibrary(path) => Access::OpenedLibrary(lead(path)),
-        other => other.clone(),
-    };
-    events.iter().map(redirect).collect()
+    }
+
+    /// Where a name is, which may be a link itself.
+    fn place(&self, path: &Path) -> PathBuf {
+        match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) if !self.0.is_empty() => self.lead(parent).join(name),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The accesses with each path that leads through a link replaced by where it leads.
+    fn redirected<'e>(&self, events: &'e [Access]) -> Cow<'e, [Access]> {
+        if self.0.is_empty() {
+            return Cow::Borrowed(events);
+        }
+        let redirect = |access: &Access| match access {
+            Access::Read(path) => Access::Read(self.lead(path)),
+            Access::Listed(path) => Access::Listed(self.lead(path)),
+            Access::Missing(path) => Access::Missing(self.lead(path)),
+            Access::Found(path) => Access::Found(self.lead(path)),
+            Access::Executed(path) => Access::Executed(self.lead(path)),
+            Access::OpenedLibrary(path) => Access::OpenedLibrary(self.lead(path)),
+            Access::Wrote(path) => Access::Wrote(self.place(path)),
+            Access::Removed(path) => Access::Removed(self.place(path)),
+            other => other.clone(),
+        };
+        events.iter().map(redirect).collect()
+    }
 }
 
 /// Sorts accesses into kinds of inputs, with absolute paths.

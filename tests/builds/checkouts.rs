@@ -262,7 +262,7 @@ fn without_path_normalization_checkouts_have_nothing_in_common() {
     space.set_variable("KACHE_PATH_NORMALIZE", "0");
     space.copy_tree("p", "q");
     for package in ["p", "q", "p"] {
-        space.remove(&format!("{package}/target"));
+        space.remove(format!("{package}/target"));
         space.build(package);
         let program = format!("{package}/target/debug/p");
         assert_eq!(space.output_of(&program).trim_end(), package);

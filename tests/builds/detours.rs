@@ -346,6 +346,33 @@ fn a_script_that_makes_a_file_where_the_checkout_is_among_temporary_files() {
     );
 }
 
+#[test]
+fn a_script_that_writes_through_a_link_of_its_own() {
+    check_effect(
+        "std::os::unix::fs::symlink(here, out.join(\"here\")).unwrap();\n\
+         std::fs::write(out.join(\"here/made\"), \"\").unwrap();",
+        |space| space.remove("p/made"),
+        |space| space.path("p/made").is_file(),
+    );
+}
+
+/// As is done to change a link in one step.
+#[test]
+fn a_file_behind_a_link_that_was_given_another_name() {
+    for (made, moved) in [("link", "link"), ("inner/link", "inner")] {
+        let mut space = with_script(&format!(
+            "std::fs::create_dir_all(out.join(\"new/inner\")).unwrap();\n\
+             let link = out.join(\"new/{made}\");\n\
+             std::os::unix::fs::symlink(here.join(\"data\"), link).unwrap();\n\
+             std::fs::rename(out.join(\"new/{moved}\"), out.join(\"{moved}\")).unwrap();\n\
+             std::fs::read_to_string(out.join(\"{made}/value\")).unwrap()"
+        ));
+        check_right(&mut space, |space, value| {
+            drop(space.write("p/data/value", value.text()));
+        });
+    }
+}
+
 /// As scripts do that put something beside the program.
 #[test]
 fn a_script_that_makes_a_file_above_its_own_directory() {
