@@ -116,14 +116,18 @@ pub fn refuse_side_effects(found: &Found, base: &Path) -> Result<(), Reason> {
 
 /// Whether a path leads below a directory, also with `..` in it: what that means depends on links.
 fn is_below(path: &Path, base: &Path) -> bool {
-    if !path.components().any(|component| component == Component::ParentDir) {
-        return path.starts_with(base);
+    let has_parents =
+        |path: &Path| path.components().any(|component| component == Component::ParentDir);
+    match path.strip_prefix(base) {
+        Ok(rest) if !has_parents(rest) => return true,
+        Err(_) if !has_parents(path) && !has_parents(base) => return false,
+        _ => {}
     }
     let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
     match (parent, base.canonicalize()) {
         (Some(parent), Ok(base)) => parent.starts_with(base),
         // What is gone was not reached through a link that anyone can still follow.
-        _ => flat(path).starts_with(base),
+        _ => flat(path).starts_with(flat(base)),
     }
 }
 
