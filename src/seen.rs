@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use store_format::{Input, InputKind, Root, RootedPath};
 
@@ -16,7 +16,7 @@ use crate::invocation::depinfo::{self, DepInfo};
 use crate::invocation::outputs::has_plain_metadata;
 use crate::invocation::{Invocation, SearchKind};
 use crate::observe::rules::{self, Found};
-use crate::observe::{Observation, flat};
+use crate::observe::{Observation, flat, has_parents};
 use crate::outcome::Reason;
 use crate::roots::Roots;
 use crate::strangers;
@@ -116,8 +116,6 @@ pub fn refuse_side_effects(found: &Found, base: &Path) -> Result<(), Reason> {
 
 /// Whether a path leads below a directory, also with `..` in it: what that means depends on links.
 fn is_below(path: &Path, base: &Path) -> bool {
-    let has_parents =
-        |path: &Path| path.components().any(|component| component == Component::ParentDir);
     match path.strip_prefix(base) {
         Ok(rest) if !has_parents(rest) => return true,
         Err(_) if !has_parents(path) && !has_parents(base) => return false,

@@ -241,10 +241,15 @@ fn is_state_of_the_machine(path: &Path) -> bool {
         || FILES.iter().any(|file| path == Path::new(file))
 }
 
+/// Whether a path has `..` in it.
+pub(crate) fn has_parents(path: &Path) -> bool {
+    path.components().any(|component| component == Component::ParentDir)
+}
+
 /// A path with each `..` taken as the directory before it. Right unless that is a symbolic link,
 /// which is good enough to tell what kind of place it is.
 pub(crate) fn flat(path: &Path) -> Cow<'_, Path> {
-    if !path.components().any(|component| component == Component::ParentDir) {
+    if !has_parents(path) {
         return Cow::Borrowed(path);
     }
     let mut flat = PathBuf::new();

@@ -35,7 +35,7 @@ use std::{fmt, io};
 
 use crate::fs::{self, FsError};
 pub use access::Access;
-pub(crate) use ground::flat;
+pub(crate) use ground::{flat, has_parents};
 pub use log::{IncompleteReason, Observation};
 pub use machine::Fact;
 pub use variables::plain_name;

@@ -125,9 +125,9 @@ impl<'a> Links<'a> {
 
     /// A link to elsewhere that lost its name, alone or with a directory that it was in.
     fn moved(&self, events: &[Access], ground: &Ground) -> Option<&'a Path> {
-        let mut leading_elsewhere =
-            self.0.iter().filter(|(_, target)| !ground.is_scratch(target)).peekable();
-        leading_elsewhere.peek()?;
+        if self.0.is_empty() {
+            return None;
+        }
         let removed: HashSet<&Path> = events
             .iter()
             .filter_map(|access| match access {
@@ -136,7 +136,8 @@ impl<'a> Links<'a> {
             })
             .collect();
         let is_gone = |link: &Path| link.ancestors().any(|above| removed.contains(above));
-        leading_elsewhere.map(|(link, _)| *link).find(|link| is_gone(link))
+        let elsewhere = self.0.iter().filter(|(_, target)| !ground.is_scratch(target));
+        elsewhere.map(|(link, _)| *link).find(|link| is_gone(link))
     }
 
     /// Where a path leads.

@@ -60,11 +60,23 @@ pub(crate) mod number {
     pub(crate) const OPENAT2: isize = 437;
     pub(crate) const FACCESSAT2: isize = 439;
 
-    /// Those that nothing is known of but that they may read or change files: rename to symlink by
-    /// path, shmget, the same by descriptor, open_by_handle_at, renameat2, io_uring's.
+    const SHMGET: isize = 29;
+    const RENAME: isize = 82;
+    const MKDIR: isize = 83;
+    const RMDIR: isize = 84;
+    const CREAT: isize = 85;
+    const LINK: isize = 86;
+    const UNLINK: isize = 87;
+    const SYMLINK: isize = 88;
+    const CHMOD: isize = 90;
+    const RENAMEAT: isize = 264;
+    const OPEN_BY_HANDLE_AT: isize = 304;
+    const IO_URING_SETUP: isize = 425;
+
+    /// Those that nothing is known of but that they read or change files, or may.
     pub(crate) const UNSEEN: &[isize] = &[
-        29, 82, 83, 84, 85, 86, 87, 88, 90, TRUNCATE, MKDIRAT, MKNODAT, UNLINKAT, 264, LINKAT,
-        SYMLINKAT, FCHMODAT, 304, RENAMEAT2, 425,
+        SHMGET, RENAME, MKDIR, RMDIR, CREAT, LINK, UNLINK, SYMLINK, CHMOD, TRUNCATE, MKDIRAT, MKNODAT,
+        UNLINKAT, RENAMEAT, LINKAT, SYMLINKAT, FCHMODAT, OPEN_BY_HANDLE_AT, RENAMEAT2, IO_URING_SETUP,
     ];
 }
 
@@ -106,9 +118,15 @@ pub(crate) mod number {
     pub(crate) const OPENAT2: isize = 437;
     pub(crate) const FACCESSAT2: isize = 439;
 
-    /// As above.
+    const RENAMEAT: isize = 38;
+    const SHMGET: isize = 194;
+    const OPEN_BY_HANDLE_AT: isize = 265;
+    const IO_URING_SETUP: isize = 425;
+
+    /// Those that nothing is known of but that they read or change files, or may.
     pub(crate) const UNSEEN: &[isize] = &[
-        MKNODAT, MKDIRAT, UNLINKAT, SYMLINKAT, LINKAT, 38, TRUNCATE, FCHMODAT, 194, 265, RENAMEAT2, 425,
+        SHMGET, TRUNCATE, MKDIRAT, MKNODAT, UNLINKAT, RENAMEAT, LINKAT, SYMLINKAT, FCHMODAT,
+        OPEN_BY_HANDLE_AT, RENAMEAT2, IO_URING_SETUP,
     ];
 }
 
