@@ -426,3 +426,18 @@ fn pieces_of_a_path_in_optimized_code_are_found() {
     roots.set(Root::Build, Path::new("/w"));
     assert!(roots.fragments(b"x/wy").contains(Root::Build));
 }
+
+/// What the compilers make of a member's path begins with a dot, and goes on as the path does.
+#[test]
+fn the_rest_of_a_path_behind_the_workspace_is_no_fragment_of_it() {
+    let mut roots = Roots::default();
+    roots.set(Root::Workspace, Path::new("/tmp/checkout"));
+    roots.set(Root::Package, Path::new("/tmp/checkout/target/crates/member"));
+    assert!(roots.fragments(b"\0./target/crates/member/src/x.c\0").is_empty());
+    for offset in 0..8 {
+        let (pieces, _) = b"/tmp/checkout/target/crates/member"[offset..].as_chunks::<8>();
+        let code: Vec<u8> =
+            pieces.iter().flat_map(|piece| [b"\x48\xb8", &piece[..]].concat()).collect();
+        assert!(roots.fragments(&code).contains(Root::Package), "{offset}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::{Form, RootSet, Roots};
+use super::{Form, RootSet, Roots, below};
 
 impl Roots {
     /// Bytes of the longest form of a root: whoever searches a file in pieces lets them overlap
@@ -42,13 +42,18 @@ impl Roots {
     /// Optimizers turn a comparison with a short text, or a copy of one, into constants of eight or
     /// sixteen bytes. Whatever stands before the root, they hold every eight bytes
     /// of it from some offset below eight on. Of these the first one with a slash is looked
-    /// for, since others may be words. Holds where constants are whole in the code: see
-    /// [`Invocation::scannable`].
+    /// for, since others may be words; but none that lies behind another root, since what is
+    /// below that is named by the rest of the path. Holds where constants are whole in the code:
+    /// see [`Invocation::scannable`].
     pub fn fragments(&self, bytes: &[u8]) -> RootSet {
         let mut found = RootSet::default();
         let mut searched: Vec<(&[u8], bool)> = Vec::new();
-        for place in &self.places {
-            for piece in telling_pieces(&place.path) {
+        for (index, place) in self.places.iter().enumerate() {
+            // Those that may contain it come behind it.
+            let outer = self.places[index + 1..].iter().map(|outer| &outer.path);
+            let outer = outer.filter(|outer| below(&place.path, outer).is_some()).map(Vec::len);
+            let outer_bytes = outer.max().unwrap_or(place.path.len());
+            for piece in telling_pieces(&place.path, outer_bytes) {
                 let known = searched.iter().find(|(other, _)| *other == piece);
                 let occurs = known
                     .map_or_else(|| memmem::find(bytes, piece).is_some(), |&(_, occurs)| occurs);
@@ -62,12 +67,15 @@ impl Roots {
     }
 }
 
-/// One piece of a path for each of the eight ways to cut it into pieces of eight bytes.
-fn telling_pieces(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// One piece of a path for each of the eight ways to cut it into pieces of eight bytes. It begins in the
+/// first `outer_bytes`, unless there is none that does.
+fn telling_pieces(path: &[u8], outer_bytes: usize) -> impl Iterator<Item = &[u8]> {
     const PIECE_BYTES: usize = 8;
     let length = PIECE_BYTES.min(path.len());
     path.windows(length).take(PIECE_BYTES).enumerate().map(move |(offset, first)| {
-        let mut pieces = path[offset..].chunks_exact(length);
+        let pieces = path[offset..].chunks_exact(length);
+        let outer = outer_bytes.saturating_sub(offset).div_ceil(length).max(1);
+        let mut pieces = pieces.take(outer);
         pieces.find(|piece| piece.contains(&b'/')).unwrap_or(first)
     })
 }

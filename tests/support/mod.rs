@@ -13,12 +13,17 @@ pub(crate) mod toolchain;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 pub(crate) use cargo::{Build, Cargo};
 use toolchain::Toolchain;
+
+/// How long what is left of a build may keep a space from being removed.
+const REMOVAL_MAX: Duration = Duration::from_secs(20);
 
 /// A directory that lives as long as one test, with everything that its builds need.
 #[derive(Debug)]
@@ -202,7 +207,17 @@ impl Drop for TestSpace {
         // Kept on request only: a space holds tens of megabytes.
         if std::env::var_os("KACHE_TEST_KEEP").is_none() {
             make_removable(&self.root);
-            if let Err(error) = fs::remove_dir_all(&self.root)
+            // A process that kache left behind may put something there meanwhile; it ends by itself.
+            let began = Instant::now();
+            let removed = loop {
+                match fs::remove_dir_all(&self.root) {
+                    Err(error)
+                        if error.kind() == ErrorKind::DirectoryNotEmpty
+                            && began.elapsed() < REMOVAL_MAX => {}
+                    removed => break removed,
+                }
+            };
+            if let Err(error) = removed
                 && !std::thread::panicking()
             {
                 panic!("{}: {error}", self.root.display());
