@@ -24,7 +24,7 @@ use crate::invocation::{CrateType, Invocation, Parsed, parse};
 use crate::key::{Component, UnitComponents};
 use crate::launcher::Launcher;
 use crate::memo::Memo;
-use crate::observe::{self, Fact, Observer};
+use crate::observe::{self, Access, Fact, Observation, Observer};
 use crate::outcome::Reason;
 use crate::process::end_like;
 use crate::publish;
@@ -280,6 +280,10 @@ impl Compilation {
         let Ok(compiled) = compile::run(command, &unmap) else { exec(arguments) };
         let status = compiled.status;
         let observation = observer.map(Observer::finish).map_err(|error| error.to_string());
+        if !status.success() && self.missed_remapped(&observation) {
+            crate::log::info!("compiled again: a macro looked for a file by its remapped name");
+            exec(arguments);
+        }
         let launched = self.make_way_for_launcher(status);
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
@@ -305,6 +309,19 @@ impl Compilation {
             drop(launcher.give_way());
         }
         status
+    }
+
+    /// Whether a file was looked for under a name that it has because of kache, as by a macro that opens
+    /// what `Span::file` names.
+    fn missed_remapped(&self, observation: &Result<Observation, String>) -> bool {
+        observation.as_ref().is_ok_and(|observation| {
+            observation.events.iter().any(|access| match access {
+                Access::Missing(path) => {
+                    self.session.roots.is_remapped(path.as_os_str().as_bytes())
+                }
+                _ => false,
+            })
+        })
     }
 
     /// Moves a fresh build script beside its launcher's place. Should that fail, it stays where

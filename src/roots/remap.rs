@@ -72,6 +72,12 @@ impl Roots {
         }
     }
 
+    /// Whether a path begins with a name that [`Roots::remap_arguments`] gives to a root.
+    pub fn is_remapped(&self, path: &[u8]) -> bool {
+        let mut targets = self.places.iter().filter_map(|place| self.remap_target(place));
+        targets.any(|target| target.starts_with(b"/kache-") && below(path, &target).is_some())
+    }
+
     /// A diagnostic with the real paths in place of those that [`Roots::remap_arguments`] puts there.
     pub fn unmap(&self, line: &[u8]) -> Vec<u8> {
         let mut line = line.to_vec();
