@@ -4,14 +4,12 @@
 //! the action read, so the result of such an action is not stored.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use store_format::{Input, InputKind, Manifest};
 
 use crate::fs::{self, FileKind};
-use crate::inputs::{Inputs, find_program, is_shared_mtime};
+use crate::inputs::{Inputs, is_shared_mtime};
 use crate::listing;
 use crate::outcome::Reason;
 
@@ -39,9 +37,7 @@ pub fn refuse_changed(
                 values.dependency_mtime_ns(input).is_some_and(|mtime_ns| mtime_ns > started_ns)
             }
             InputKind::Program => {
-                let name = OsStr::from_bytes(&input.name.path);
-                let program = find_program(name, values.working_directory);
-                program.is_some_and(|path| ways.lead_to_change(&path))
+                values.program_path(input).is_some_and(|path| ways.lead_to_change(&path))
             }
             InputKind::Variable
             | InputKind::AllVariables

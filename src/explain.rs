@@ -20,6 +20,7 @@ use crate::index::{Index, Kind};
 use crate::inputs::{Inputs, finish, frame};
 use crate::invocation::Invocation;
 use crate::key::{Component, Part};
+use crate::library_path;
 use crate::session::Session;
 
 /// Lines of one explanation; what differs beyond them is counted.
@@ -80,9 +81,10 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
     let (mut digests, mut texts) = (Vec::new(), Vec::new());
     for input in &manifest.inputs {
         if input.kind == InputKind::Variable {
-            let value = std::env::var_os(OsStr::from_bytes(&input.name.path));
-            texts.push(value.map_or(b"unset".to_vec(), |value| {
-                readable(&session.roots.template(value.as_bytes()))
+            let name = OsStr::from_bytes(&input.name.path);
+            texts.push(std::env::var_os(name).map_or(b"unset".to_vec(), |value| {
+                let counted = library_path::counted(&session.roots, name, &value);
+                readable(&session.roots.template(counted.as_bytes()))
             }));
         } else {
             digests.push(values.value(input).map_or([0; _], |value| short(&value.0)));

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use store_format::{Digest, Input, InputKind, Root};
 
 use crate::fs::{self, FileKind, FsError, Stat};
+use crate::library_path;
 use crate::listing;
 use crate::memo::{FileIdentity, Memo};
 use crate::observe::{Fact, rules};
@@ -104,7 +105,7 @@ impl<'a> Inputs<'a> {
             InputKind::LinkTarget => link_target(&self.path(input)?),
             InputKind::Variable => Some(self.variable(OsStr::from_bytes(&input.name.path))),
             InputKind::AllVariables => Some(self.all_variables()),
-            InputKind::Program => self.program(OsStr::from_bytes(&input.name.path)),
+            InputKind::Program => self.program(input),
             InputKind::DependencyMetadata => self.dependency(&self.path(input)?, &METADATA_FIRST),
             InputKind::DependencyLibrary => self.dependency(&self.path(input)?, &LIBRARY_FIRST),
             InputKind::RootLocation => self.root_location(input.name.root?),
@@ -156,9 +157,14 @@ impl<'a> Inputs<'a> {
 
     fn variable(&self, name: &OsStr) -> Digest {
         match std::env::var_os(name) {
-            Some(value) => self.text(value.as_bytes()),
+            Some(value) => self.variable_value(name, &value),
             None => tag(b"unset"),
         }
+    }
+
+    fn variable_value(&self, name: &OsStr, value: &OsStr) -> Digest {
+        let counted = library_path::counted(self.roots, name, value);
+        of_kind(b"text\0", &self.roots.template(counted.as_bytes()))
     }
 
     fn all_variables(&self) -> Digest {
@@ -174,21 +180,39 @@ impl<'a> Inputs<'a> {
     pub fn each_variable(&self) -> Vec<(OsString, Digest)> {
         let mut variables: Vec<(OsString, Digest)> = std::env::vars_os()
             .filter(|(name, _)| !rules::is_noise_variable(name.as_bytes()))
-            .map(|(name, value)| (name, self.text(value.as_bytes())))
+            .map(|(name, value)| {
+                let value = self.variable_value(&name, &value);
+                (name, value)
+            })
             .collect();
         variables.sort_by(|one, other| one.0.cmp(&other.0));
         variables
     }
 
-    fn text(&self, value: &[u8]) -> Digest {
-        of_kind(b"text\0", &self.roots.template(value))
+    /// The file that running a program input would run.
+    pub fn program_path(&self, input: &Input) -> Option<PathBuf> {
+        if input.name.root.is_some() {
+            return self.path(input).filter(|path| fs::stat(path).is_ok());
+        }
+        find_program(OsStr::from_bytes(&input.name.path), self.working_directory)
     }
 
-    fn program(&self, name: &OsStr) -> Option<Digest> {
-        match find_program(name, self.working_directory) {
-            Some(path) => self.file(&path),
-            None => Some(absent()),
+    /// A program is its content and where it lies: it may read what is beside it. Where it lies is where
+    /// its name was found as well as where that leads, which the kernel tells it.
+    fn program(&self, input: &Input) -> Option<Digest> {
+        let Some(path) = self.program_path(input) else { return Some(absent()) };
+        let (directory, name) = (path.parent()?, path.file_name()?);
+        let found = fs::real_path(directory).ok()?.join(name);
+        let real = fs::real_path(&path).ok()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"program at\0");
+        for place in [found, real] {
+            let place = self.roots.relativize(place.as_os_str().as_bytes());
+            hasher.update(&[place.root.map_or(0, |root| root as u8)]);
+            frame(&mut hasher, &place.path);
         }
+        hasher.update(&self.file(&path)?.0);
+        Some(finish(&hasher))
     }
 
     fn root_location(&self, root: Root) -> Option<Digest> {

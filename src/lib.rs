@@ -32,6 +32,7 @@ pub mod inputs;
 pub mod invocation;
 pub mod key;
 pub mod launcher;
+pub mod library_path;
 pub mod listing;
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the log is one append"))]
 pub mod log;

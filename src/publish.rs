@@ -25,6 +25,7 @@ use crate::explain;
 use crate::index::Kind;
 use crate::inputs::Inputs;
 use crate::key::action_key;
+use crate::library_path;
 use crate::outcome::Reason;
 use crate::process;
 use crate::roots::RootSet;
@@ -191,8 +192,10 @@ pub fn hold_cap(config: &Config, store: &Store, stored_bytes: u64, action: &Acti
 fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
     let mut read = RootSet::default();
     for input in manifest.inputs.iter().filter(|input| input.kind == InputKind::Variable) {
-        let value = std::env::var_os(OsStr::from_bytes(&input.name.path)).unwrap_or_default();
-        read.extend(session.roots.surviving(value.as_bytes()));
+        let name = OsStr::from_bytes(&input.name.path);
+        let value = std::env::var_os(name).unwrap_or_default();
+        let counted = library_path::counted(&session.roots, name, &value);
+        read.extend(session.roots.surviving(counted.as_bytes()));
     }
     read
 }

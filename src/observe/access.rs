@@ -40,7 +40,8 @@ pub enum Access {
     /// A process reported whose executable was not run under that name: an interpreter of
     /// scripts, or the first process.
     Started(PathBuf),
-    /// A library that an executable was started with.
+    /// A library that an executable was started with; or (without one) that came with a library
+    /// which was loaded later.
     Loaded { library: PathBuf, by: Option<PathBuf> },
     /// A library that a process loaded later; a bare name where the loader was to search for it.
     OpenedLibrary(PathBuf),

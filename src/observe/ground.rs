@@ -50,6 +50,8 @@ pub(super) struct Ground<'a> {
     incremental: Option<PathBuf>,
     searched: Vec<PathBuf>,
     crate_directories: Vec<PathBuf>,
+    /// Those of them where the linker looks for shared libraries as well.
+    linker_directories: Vec<PathBuf>,
     externs: HashSet<PathBuf>,
     pub(super) dependency_kind: InputKind,
     pub(super) trusts_root: bool,
@@ -63,6 +65,8 @@ impl<'a> Ground<'a> {
             matches!(kind, SearchKind::Dependency | SearchKind::Crate | SearchKind::All)
         };
         let crate_directories = call.search_paths.iter().filter(|(kind, _)| searches_crates(*kind));
+        let linker_directories =
+            call.search_paths.iter().filter(|(kind, _)| *kind == SearchKind::All);
         let externs = call.externs.iter().filter_map(|dependency| dependency.path.as_deref());
         Self {
             sysroot: context.sysroot,
@@ -77,6 +81,7 @@ impl<'a> Ground<'a> {
             incremental: call.incremental.as_deref().map(absolute),
             searched: call.search_paths.iter().map(|(_, path)| absolute(path)).collect(),
             crate_directories: crate_directories.map(|(_, path)| absolute(path)).collect(),
+            linker_directories: linker_directories.map(|(_, path)| absolute(path)).collect(),
             externs: externs.map(|path| absolute(path).with_extension("")).collect(),
             dependency_kind: call.dependency_kind(),
             trusts_root: true,
@@ -97,6 +102,7 @@ impl<'a> Ground<'a> {
             incremental: None,
             searched: Vec::new(),
             crate_directories: Vec::new(),
+            linker_directories: Vec::new(),
             externs: HashSet::new(),
             dependency_kind: InputKind::DependencyMetadata,
             trusts_root: !observation.root_iterates_variables,
@@ -167,11 +173,13 @@ impl<'a> Ground<'a> {
         }
         let stem = place.with_extension("");
         let is_library = place.file_name()?.as_bytes().starts_with(b"lib");
-        let in_directory = || {
-            let parent = place.parent();
-            self.crate_directories.iter().any(|directory| Some(directory.as_path()) == parent)
+        let is_in = |directories: &[PathBuf]| {
+            directories.iter().any(|directory| place.parent() == Some(directory))
         };
-        let is_dependency = self.externs.contains(&stem) || is_library && in_directory();
+        let is_for_linker =
+            || !matches!(extension, b"rmeta" | b"rlib") && is_in(&self.linker_directories);
+        let is_dependency = self.externs.contains(&stem)
+            || is_library && is_in(&self.crate_directories) && !is_for_linker();
         // A unit's own metadata may lie where it looks for those of others.
         (is_dependency && !self.own_outputs.contains(&*place)).then_some(stem)
     }
@@ -186,19 +194,13 @@ impl<'a> Ground<'a> {
                 && !self.projects.iter().flatten().any(|path| is_in(path))
     }
 
-    /// Whether a file that was made is an output.
+    /// Whether a file that was made is an output. One that was left among temporary files is: others may
+    /// use it.
     pub(super) fn is_output(&self, path: &Path) -> bool {
         let place = flat(path);
-        let in_temporary = self.temporary.iter().any(|directory| place.starts_with(directory));
-        let is_in = |directory: Option<&Path>| {
-            directory.is_some_and(|directory| place.starts_with(directory))
-        };
-        let is_own = is_in(self.out_dir.as_deref())
-            || self.projects.iter().any(|project| is_in(project.as_deref()))
-            || self.own_outputs.contains(&*place);
-        !is_in(self.incremental.as_deref())
-            && !is_state_of_the_machine(&place)
-            && (is_own || !in_temporary)
+        let is_incremental =
+            self.incremental.as_ref().is_some_and(|directory| place.starts_with(directory));
+        !is_incremental && !is_state_of_the_machine(&place)
     }
 
     /// The directory of incremental data that a path lies in: the compiler makes one for each unit.

@@ -68,7 +68,7 @@ pub(crate) const NETWORK: u8 = 9;
 pub(crate) const LOCAL_SOCKET: u8 = 10;
 /// A program was looked for by name: the name, NUL, where it was found (empty: nowhere).
 pub(crate) const PROGRAM: u8 = 11;
-/// A library is in a process from its start (the text is its path).
+/// A library is in a process: its path, NUL, the executable that started with it (empty: it came later).
 pub(crate) const LOADED: u8 = 12;
 /// A library was asked for while the process ran.
 pub(crate) const OPENED_LIBRARY: u8 = 13;
@@ -84,5 +84,9 @@ pub(crate) const SPAWNED: u8 = 17;
 pub(crate) const LINKED: u8 = 19;
 /// A fact about the machine was asked for; the text names it.
 pub(crate) const MACHINE: u8 = 20;
+/// A process (its number) is about to load a library, and has to tell which came with it.
+pub(crate) const LOADING: u8 = 21;
+/// What this process loaded since its last `LOADING` is recorded.
+pub(crate) const TOLD: u8 = 22;
 /// Something happened that cannot be followed; the text says what.
 pub(crate) const BLIND: u8 = 18;

@@ -5,7 +5,7 @@
 //! be read makes the observation incomplete and nothing else.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
@@ -16,15 +16,16 @@ use super::access::Access;
 use super::ground::flat;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
-    LINKED, LISTED, LOADED, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK, OPENED_LIBRARY,
-    PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX, VARIABLE_READ,
-    WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
+    LINKED, LISTED, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK,
+    OPENED_LIBRARY, PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX,
+    TOLD, VARIABLE_READ, WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
 use super::machine::Fact;
 use super::processes::Processes;
 use super::programs::{Images, SearchPath};
 use super::{elf, path_of};
 use crate::fs::{self, FileKind};
+use crate::library_path;
 
 /// Why an observation may lack something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +67,8 @@ pub struct Observation {
     pub temporary: Vec<PathBuf>,
     /// The named pipe through which make tells how many jobs may run.
     pub jobserver: Option<PathBuf>,
+    /// Where the loader searches first.
+    pub library_path: OsString,
 }
 
 impl Observation {
@@ -96,6 +99,7 @@ impl Observation {
             effects: Vec::new(),
             temporary: Vec::new(),
             jobserver: None,
+            library_path: OsString::new(),
         }
     }
 
@@ -116,6 +120,9 @@ impl Observation {
             reader.processes.unreported(heap.first_pid, &mut Images::default())
         {
             Err(IncompleteReason::Unreported(path))
+        } else if reader.processes.owes_libraries() {
+            let what = "a process that loaded libraries was ended before it told which";
+            Err(IncompleteReason::Blind(what.into()))
         } else if let Some(what) = reader.blind.take() {
             Err(IncompleteReason::Blind(what))
         } else {
@@ -135,6 +142,7 @@ impl Observation {
             effects,
             temporary,
             jobserver: jobserver(),
+            library_path: std::env::var_os(library_path::VARIABLE).unwrap_or_default(),
         }
     }
 }
@@ -281,7 +289,12 @@ impl Reader {
                 None => return false,
             },
             LOADED => match pair(text) {
-                Some((library, by)) => Access::Loaded { library: tidy(library), by },
+                Some((library, by)) => {
+                    if by.is_none() {
+                        self.can_read_variables(&tidy(library));
+                    }
+                    Access::Loaded { library: tidy(library), by }
+                }
                 None => return false,
             },
             PROGRAM => match pair(text) {
@@ -293,6 +306,8 @@ impl Reader {
                 Access::OpenedLibrary(path())
             }
             STARTED => return self.started(number, path()),
+            LOADING => return self.processes.loads(number),
+            TOLD => return self.processes.told(number),
             EXECUTING => return self.processes.announce(number, path()),
             EXECUTE_FAILED => return self.processes.take_back(number),
             SPAWNED => {

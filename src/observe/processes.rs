@@ -27,6 +27,8 @@ pub(crate) struct Processes {
 struct Balance {
     reports: Vec<PathBuf>,
     announced: Vec<PathBuf>,
+    /// How many times it was about to load libraries without having told since which came with them.
+    loads: u64,
 }
 
 impl Processes {
@@ -51,6 +53,23 @@ impl Processes {
     /// Takes the last announcement back; `false` if there is none.
     pub(crate) fn take_back(&mut self, pid: u64) -> bool {
         self.by_pid.get_mut(&pid).and_then(|balance| balance.announced.pop()).is_some()
+    }
+
+    pub(crate) fn loads(&mut self, pid: u64) -> bool {
+        self.by_pid.entry(pid).or_default().loads += 1;
+        true
+    }
+
+    /// Notes that a process told what it loaded; `false` if it had not loaded anything.
+    pub(crate) fn told(&mut self, pid: u64) -> bool {
+        let balance = self.by_pid.get_mut(&pid);
+        let less = balance.and_then(|balance| Some((balance.loads.checked_sub(1)?, balance)));
+        less.map(|(loads, balance)| balance.loads = loads).is_some()
+    }
+
+    /// Whether a process loaded libraries and did not tell which came with them.
+    pub(crate) fn owes_libraries(&self) -> bool {
+        self.by_pid.values().any(|balance| balance.loads > 0)
     }
 
     /// An executable that ran and did not report, if there is one. The first process was started

@@ -12,6 +12,7 @@
 //! | loader, locale and name service files | they decide how text looks and where the C library is |
 //! | kache's own library and tables | they are there because of kache |
 //! | a program by its path, where `PATH` led to it | it is an input by its name |
+//! | the C library and what compilers add, where the system has it | how they behave is a contract |
 //! | that a directory exists which holds another input, or which the call names | the other input is absent without it |
 //! | that something is absent below an absent directory | it follows |
 //! | the named pipe of make's jobserver | how many jobs run says nothing about what comes out |
@@ -36,6 +37,7 @@ use super::ground::{Ground, flat};
 use super::machine::{self, Fact, Place};
 pub use super::variables::is_noise_variable;
 use super::{Access, Observation, variables};
+use crate::library_path;
 use crate::roots::Roots;
 
 /// The inputs of what was observed, and what it made.
@@ -43,7 +45,7 @@ use crate::roots::Roots;
 pub struct Found {
     /// Sorted, each once.
     pub inputs: Vec<Input>,
-    /// Files and links that were made and are there, without temporary and incremental ones.
+    /// Files and links that were made and are there, without incremental ones.
     pub outputs: Vec<PathBuf>,
     /// What else is not as it was: names that are gone, and directories that were made.
     pub effects: Vec<PathBuf>,
@@ -62,6 +64,8 @@ pub enum Uncacheable {
     LocalSocket(PathBuf),
     #[error("it read {}, whose changes cannot be noticed", .0.display())]
     Opaque(PathBuf),
+    #[error("it had the loader search for {}", .0.display())]
+    Library(PathBuf),
     #[error("it moved or removed a link, {}: what was reached through it is not known", .0.display())]
     MovedLink(PathBuf),
 }
@@ -89,7 +93,8 @@ fn collect(
         return Err(Uncacheable::MovedLink(link.to_owned()));
     }
     let events = links.redirected(&observation.events);
-    let mut sorter = Sorter::new(observation, ground);
+    let library_path = library_path::foreign(roots, &observation.library_path);
+    let mut sorter = Sorter::new(observation, ground, &library_path);
     for access in events.iter() {
         sorter.access(access)?;
     }
@@ -202,8 +207,15 @@ struct Sorter<'a> {
     links: BTreeSet<&'a Path>,
     dependencies: BTreeSet<PathBuf>,
     programs: BTreeSet<&'a [u8]>,
-    /// Where those programs are: their content is an input by their names.
+    /// Where those programs are: they are inputs by their names.
     found_by_name: HashSet<&'a Path>,
+    /// Programs that were run by their paths.
+    executed: BTreeSet<&'a Path>,
+    /// Libraries that were asked for by their paths.
+    opened: HashSet<&'a Path>,
+    /// Where the loader searched before it came to a library.
+    passed_over: BTreeSet<PathBuf>,
+    library_path: &'a [PathBuf],
     variables: BTreeSet<&'a [u8]>,
     all_variables: bool,
     /// Whether what was looked at was compared with what a version control system knows of it.
@@ -212,7 +224,11 @@ struct Sorter<'a> {
 }
 
 impl<'a> Sorter<'a> {
-    fn new(observation: &'a Observation, ground: &'a Ground<'a>) -> Self {
+    fn new(
+        observation: &'a Observation,
+        ground: &'a Ground<'a>,
+        library_path: &'a [PathBuf],
+    ) -> Self {
         let is_make = |access: &Access| match access {
             Access::Executed(path) => variables::is_make(path),
             Access::Searched { name, .. } => variables::is_make(Path::new(name)),
@@ -231,6 +247,10 @@ impl<'a> Sorter<'a> {
             dependencies: BTreeSet::new(),
             programs: BTreeSet::new(),
             found_by_name: HashSet::new(),
+            executed: BTreeSet::new(),
+            opened: HashSet::new(),
+            passed_over: BTreeSet::new(),
+            library_path,
             variables: BTreeSet::new(),
             all_variables: false,
             compares_files: false,
@@ -279,7 +299,7 @@ impl<'a> Sorter<'a> {
             }
             Access::Executed(path) => {
                 if !self.found_by_name.contains(path.as_path()) {
-                    self.read(path);
+                    self.execute(path);
                 }
             }
             Access::Started(path) => {
@@ -288,10 +308,16 @@ impl<'a> Sorter<'a> {
                 }
             }
             Access::Loaded { library, by } => self.loaded(library, by.as_deref()),
-            // What the loader finds for a bare name is not known; it is part of the system that
-            // the program that asks for it belongs to.
-            Access::OpenedLibrary(path) if path.is_absolute() => self.read(path),
-            Access::OpenedLibrary(_) => {}
+            Access::OpenedLibrary(path) if path.is_absolute() => {
+                self.opened.insert(path);
+                self.read(path);
+            }
+            // What the loader finds for a bare name is not known.
+            Access::OpenedLibrary(name) => {
+                if !has_runtime_name(name) {
+                    return Err(Uncacheable::Library(name.clone()));
+                }
+            }
             Access::Machine(fact) => drop(self.facts.insert(*fact)),
             Access::Network(address) => return Err(Uncacheable::Network(address.clone())),
             Access::LocalSocket(path) => {
@@ -308,6 +334,12 @@ impl<'a> Sorter<'a> {
             self.dependencies.insert(dependency);
         } else if !self.is_known(path) {
             self.files.insert(path);
+        }
+    }
+
+    fn execute(&mut self, path: &'a Path) {
+        if !self.is_known(path) {
+            self.executed.insert(path);
         }
     }
 
@@ -342,7 +374,7 @@ impl<'a> Sorter<'a> {
     fn searched(&mut self, name: &'a OsStr, path: Option<&'a Path>, is_ours: bool) {
         match path {
             // Found through a `PATH` of its own.
-            Some(path) if !is_ours => self.read(path),
+            Some(path) if !is_ours => self.execute(path),
             Some(path) if self.is_known(path) => {}
             _ => {
                 self.programs.insert(name.as_bytes());
@@ -352,17 +384,28 @@ impl<'a> Sorter<'a> {
     }
 
     fn loaded(&mut self, library: &'a Path, by: Option<&Path>) {
+        if by.is_none() && self.opened.contains(library) {
+            return;
+        }
         let by_compiler = by.is_some_and(|by| self.ground.is_covered(by));
-        if !by_compiler && !is_runtime(library) {
+        if by_compiler {
+            return;
+        }
+        if !is_runtime(library) {
             self.read(library);
         }
+        self.variables.extend(LOADERS_VARIABLES);
+        let (directory, name) = (library.parent(), library.file_name().unwrap_or_default());
+        let before = self.library_path.iter().take_while(|path| Some(path.as_path()) != directory);
+        self.passed_over.extend(before.map(|directory| directory.join(name)));
     }
 
     fn inputs(mut self, roots: &Roots) -> Vec<Input> {
         if self.compares_files {
             self.files.append(&mut self.present);
         }
-        let others = self.files.iter().chain(&self.listings).chain(&self.present);
+        let others = [&self.files, &self.executed, &self.listings, &self.present];
+        let others = others.into_iter().flatten();
         let below_others: HashSet<Cow<Path>> = others
             .flat_map(|path| above(path))
             .chain(self.ground.named_directories().map(Cow::Borrowed))
@@ -370,6 +413,7 @@ impl<'a> Sorter<'a> {
         let implied = |path: &&Path| {
             below_others.contains(&flat(path))
                 || self.files.contains(path)
+                || self.executed.contains(path)
                 || self.listings.contains(path)
         };
         let absent_above =
@@ -390,9 +434,11 @@ impl<'a> Sorter<'a> {
             |path: &&Path| self.ground.is_temporary(path) && self.made.contains(&flat(path));
         let absent = self.absent.iter().filter(|path| !absent_above(path) && !made_up(path));
         inputs.extend(present.chain(absent).map(|path| rooted(InputKind::Presence, path)));
+        inputs.extend(self.passed_over.iter().map(|path| rooted(InputKind::Presence, path)));
         let kind = self.ground.dependency_kind;
         inputs.extend(self.dependencies.iter().map(|path| rooted(kind, path)));
         inputs.extend(self.programs.iter().map(|name| bare(InputKind::Program, name)));
+        inputs.extend(self.executed.iter().map(|path| rooted(InputKind::Program, path)));
         inputs.extend(self.variables.iter().map(|name| bare(InputKind::Variable, name)));
         let facts = self.facts.iter();
         inputs.extend(facts.map(|fact| bare(InputKind::Machine, fact.name().as_bytes())));
@@ -428,9 +474,26 @@ fn not_opaque(path: &Path) -> Result<Place, Uncacheable> {
     }
 }
 
+/// The variables that decide which libraries a program starts with.
+const LOADERS_VARIABLES: [&[u8]; 2] = [library_path::VARIABLE.as_bytes(), b"LD_PRELOAD"];
+
 /// Libraries that every program of a system shares: the C library, the loader and what compilers
 /// add. How they behave is a contract; where a linker reads them, that is an input.
 fn is_runtime(library: &Path) -> bool {
+    const PLACES: [&str; 8] = [
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/libx32",
+        "/usr/lib",
+        "/usr/lib32",
+        "/usr/lib64",
+        "/usr/libx32",
+    ];
+    PLACES.iter().any(|place| library.starts_with(place)) && has_runtime_name(library)
+}
+
+fn has_runtime_name(library: &Path) -> bool {
     const NAMES: [&[u8]; 13] = [
         b"ld-linux",
         b"ld-musl",

@@ -28,6 +28,8 @@ mod files;
 mod image;
 #[path = "layout.rs"]
 mod layout;
+#[path = "shim/loaded.rs"]
+mod loaded;
 #[path = "shim/log.rs"]
 mod log;
 #[path = "shim/lookups.rs"]

@@ -7,10 +7,7 @@ use std::path::Path;
 
 /// Names that are noise whoever looks them up.
 const NOISE: &[(&str, &[&str])] = &[
-    (
-        "replaced by the content of each program and library that was found through it",
-        &["PATH", "LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "LD_PRELOAD"],
-    ),
+    ("replaced by the content and place of each program that was found through it", &["PATH"]),
     ("says how many jobs run at a time", &["CARGO_MAKEFLAGS", "NUM_JOBS", "CARGO_BUILD_JOBS"]),
     (
         "describes the terminal, or how text on it looks",

@@ -46,7 +46,8 @@ pub enum InputKind {
     Variable = 4,
     /// Every environment variable but those known not to matter; the name is empty.
     AllVariables = 5,
-    /// The content of the executable that a name leads to through `PATH`.
+    /// The content and the place of an executable: of the one that a bare name leads to through `PATH`,
+    /// or of the one at a path.
     Program = 6,
     /// A compiled crate, named without its extension: its metadata for units that do not link.
     DependencyMetadata = 7,
@@ -60,8 +61,8 @@ pub enum InputKind {
     Machine = 11,
 }
 
-/// One input by name. For [`InputKind::Variable`], [`InputKind::Program`] and
-/// [`InputKind::Machine`] the name has no root, and is the variable's name, the program's or the fact's.
+/// One input by name. For [`InputKind::Variable`] and [`InputKind::Machine`] the name has no root, and
+/// is the variable's name or the fact's; a [`InputKind::Program`] that is looked for has none either.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Input {
     pub kind: InputKind,

@@ -346,6 +346,46 @@ fn a_script_that_makes_a_file_where_the_checkout_is_among_temporary_files() {
     );
 }
 
+/// A name among temporary files that no other test uses.
+fn temporary(name: &str) -> String {
+    std::env::temp_dir().join(format!("kache-{name}-{}", std::process::id())).display().to_string()
+}
+
+#[test]
+fn a_script_that_leaves_a_temporary_file() {
+    let path = temporary("left");
+    check_effect(
+        &format!("std::fs::write({path:?}, \"\").unwrap();"),
+        |_| drop(std::fs::remove_file(&path)),
+        |_| std::fs::remove_file(&path).is_ok(),
+    );
+}
+
+#[test]
+fn a_script_that_moves_a_directory_from_among_temporary_files() {
+    let path = temporary("moved");
+    check_effect(
+        &format!("std::fs::rename({path:?}, out.join(\"moved\")).unwrap();"),
+        |_| std::fs::create_dir_all(&path).expect("a directory can be made"),
+        |_| std::fs::remove_dir(&path).is_err(),
+    );
+}
+
+/// It may have been there before, and the script has not read it.
+#[test]
+fn a_temporary_file_that_a_script_writes_on() {
+    let path = temporary("log");
+    let mut space = with_script(&format!(
+        "let file = std::fs::File::options().append(true).create(true).open({path:?}).unwrap();\n\
+         drop(file);\n\
+         std::fs::read_to_string({path:?}).unwrap()"
+    ));
+    check_right(&mut space, |_, value| {
+        std::fs::write(&path, value.text()).expect("a file can be made");
+    });
+    std::fs::remove_file(&path).expect("the file is there");
+}
+
 #[test]
 fn a_script_that_writes_through_a_link_of_its_own() {
     check_effect(

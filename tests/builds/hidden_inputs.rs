@@ -95,7 +95,7 @@ fn with_macro_in(space: TestSpace, body: &str) -> TestSpace {
 
 /// A program `p` that prints the string that the C function `value` returns. `one.o` and `two.o` of
 /// the space define it; how one of them gets linked is the caller's business.
-fn with_native_value() -> TestSpace {
+pub(crate) fn with_native_value() -> TestSpace {
     let space = TestSpace::new();
     space.package(
         "p",

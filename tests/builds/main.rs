@@ -10,6 +10,7 @@ mod cost;
 mod detours;
 mod docs;
 mod eviction;
+mod found_by_name;
 mod freshness;
 mod hidden_inputs;
 mod kinds;

@@ -29,6 +29,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         effects: Vec::new(),
         temporary: vec!["/tmp".into()],
         jobserver: Some("/tmp/jobs".into()),
+        library_path: "/first:/second".into(),
     };
     let roots = Roots::default();
     let context = ScriptContext {
@@ -151,7 +152,7 @@ fn a_variable_is_an_input_unless_it_is_noise_for_whoever_asks() {
     check(vec![by("CI", compiler), by("CI", None)], &["Variable CI"]);
     check(vec![by("MAKEFLAGS", compiler)], &[]);
     let make = Access::Executed("/usr/bin/make".into());
-    check(vec![by("MAKEFLAGS", compiler), make], &["File /usr/bin/make", "Variable MAKEFLAGS"]);
+    check(vec![by("MAKEFLAGS", compiler), make], &["Variable MAKEFLAGS", "Program /usr/bin/make"]);
 }
 
 #[test]
@@ -169,21 +170,47 @@ fn a_program_is_an_input_by_its_name_where_the_name_led_to_it() {
     let run = || Access::Executed("/usr/bin/cc".into());
     let searched = |is_ours| Access::Searched { name: name(), path: path(), is_ours };
     check(vec![searched(true), run()], &["Program cc"]);
-    check(vec![searched(false), run()], &["File /usr/bin/cc"]);
-    check(vec![run()], &["File /usr/bin/cc"]);
+    check(vec![searched(false), run()], &["Program /usr/bin/cc"]);
+    check(vec![run()], &["Program /usr/bin/cc"]);
     check(vec![Access::Searched { name: name(), path: None, is_ours: true }], &["Program cc"]);
 }
 
 #[test]
-fn the_libraries_of_a_program_are_inputs_but_for_the_c_library() {
+fn the_libraries_of_a_program_are_inputs_but_for_the_systems_c_library() {
     let loaded =
         |library: &str, by: &str| Access::Loaded { library: library.into(), by: Some(by.into()) };
+    check(vec![loaded("/lib/libz.so.1", "/rust/bin/rustc")], &[]);
+    let path = ["Variable LD_LIBRARY_PATH", "Variable LD_PRELOAD"];
     check(
-        vec![
-            loaded("/lib/libc.so.6", "/usr/bin/ld"),
-            loaded("/lib/libbfd.so", "/usr/bin/ld"),
-            loaded("/lib/libz.so.1", "/rust/bin/rustc"),
+        vec![loaded("/lib/libc.so.6", "/usr/bin/ld"), loaded("/first/libm.so.6", "/usr/bin/ld")],
+        &[
+            "File /first/libm.so.6",
+            "Presence /first/libc.so.6",
+            "Presence /second/libc.so.6",
+            path[0],
+            path[1],
         ],
-        &["File /lib/libbfd.so"],
     );
+    check(
+        vec![loaded("/second/libbfd.so", "/usr/bin/ld")],
+        &["File /second/libbfd.so", "Presence /first/libbfd.so", path[0], path[1]],
+    );
+}
+
+#[test]
+fn a_library_that_is_loaded_later_is_an_input_with_what_comes_along() {
+    let opened = |library: &str| Access::OpenedLibrary(library.into());
+    let loaded = |library: &str| Access::Loaded { library: library.into(), by: None };
+    check(vec![opened("/a/libx.so"), loaded("/a/libx.so")], &["File /a/libx.so"]);
+    check(
+        vec![opened("/a/libx.so"), loaded("/a/libx.so"), loaded("/first/liby.so")],
+        &[
+            "File /a/libx.so",
+            "File /first/liby.so",
+            "Variable LD_LIBRARY_PATH",
+            "Variable LD_PRELOAD",
+        ],
+    );
+    check(vec![opened("libm.so.6")], &[]);
+    assert_eq!(found_in(vec![opened("libx.so")]), Err(Uncacheable::Library("libx.so".into())));
 }

@@ -215,6 +215,7 @@ unsafe fn names(entry: *const c_char, name: &[u8]) -> bool {
 /// Announces that this process becomes another executable, tries it, and takes the announcement
 /// back when that fails.
 fn executing(executable: &Executable, name: (c_int, Path), run: impl FnOnce() -> c_int) -> c_int {
+    crate::loaded::tell();
     let pid = system::pid();
     log::process(EXECUTING, pid, executable.path());
     let result = run();

@@ -1,10 +1,9 @@
-//! Environment variables, connections, libraries loaded while a process runs, and what cannot be
-//! followed.
+//! Environment variables, connections, and what cannot be followed.
 
 use core::ffi::{c_int, c_long, c_uint, c_void};
 
 use crate::files::{Path, no_function, opened};
-use crate::layout::{LOCAL_SOCKET, MACHINE, NETWORK, OPENED_LIBRARY, VARIABLE_READ};
+use crate::layout::{LOCAL_SOCKET, MACHINE, NETWORK, VARIABLE_READ};
 use crate::next::{Next, as_function, next};
 use crate::system::{self, bytes, number};
 use crate::{exec, log, probes, surroundings};
@@ -14,7 +13,7 @@ next! {
     CONNECT = c"connect"; SENDTO = c"sendto"; SENDMSG = c"sendmsg"; SENDMMSG = c"sendmmsg";
     GETADDRINFO = c"getaddrinfo"; GETHOSTBYNAME = c"gethostbyname";
     GETHOSTBYNAME2 = c"gethostbyname2";
-    DLOPEN = c"dlopen"; SYSCALL = c"syscall"; UNAME = c"uname";
+    SYSCALL = c"syscall"; UNAME = c"uname";
     NFTW = c"nftw"; NFTW64 = c"nftw64"; FTW = c"ftw"; FTW64 = c"ftw64"; FTS_OPEN = c"fts_open";
     OPEN_BY_HANDLE_AT = c"open_by_handle_at"; SHM_OPEN = c"shm_open"; SHMGET = c"shmget";
     SETMNTENT = c"setmntent"; CATOPEN = c"catopen";
@@ -23,7 +22,7 @@ next! {
 
 /// Names that must be known before they are called.
 pub(crate) static COMMON: &[&Next] =
-    &[&GETENV, &SECURE_GETENV, &CONNECT, &SENDTO, &SYSCALL, &DLOPEN, &UNAME];
+    &[&GETENV, &SECURE_GETENV, &CONNECT, &SENDTO, &SYSCALL, &UNAME];
 
 type Lookup = unsafe extern "C" fn(Path) -> Path;
 
@@ -311,55 +310,6 @@ extern "C" fn glob(pattern: Path, flags: c_int, error: Any, to: *mut Glob) -> c_
 #[unsafe(no_mangle)]
 extern "C" fn glob64(pattern: Path, flags: c_int, error: Any, to: *mut Glob) -> c_int {
     expand(&GLOB64, pattern, flags, error, to)
-}
-
-/// Records a library and returns where `dlopen` continues.
-extern "C" fn library_asked_for(name: Path) -> *mut c_void {
-    if !name.is_null() {
-        // SAFETY: a C string, as `dlopen` demands.
-        let name = unsafe { bytes(name) };
-        if name.contains(&b'/') {
-            crate::files::path(OPENED_LIBRARY, system::AT_FDCWD, name);
-        } else {
-            log::text(OPENED_LIBRARY, &[name]);
-        }
-    }
-    let next = DLOPEN.find();
-    if next.is_null() { no_library as *mut c_void } else { next }
-}
-
-extern "C" fn no_library(_name: Path, _flags: c_int) -> *mut c_void {
-    no_function()
-}
-
-/// `dlopen` searches where its caller says, and knows the caller by the return address; so this
-/// definition leaves no trace on the stack.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn dlopen(name: Path, flags: c_int) -> *mut c_void {
-    #[cfg(target_arch = "x86_64")]
-    core::arch::naked_asm!(
-        "push rdi",
-        "push rsi",
-        "sub rsp, 8",
-        "call {record}",
-        "add rsp, 8",
-        "pop rsi",
-        "pop rdi",
-        "jmp rax",
-        record = sym library_asked_for,
-    );
-    #[cfg(target_arch = "aarch64")]
-    core::arch::naked_asm!(
-        "stp x0, x1, [sp, #-32]!",
-        "str x30, [sp, #16]",
-        "bl {record}",
-        "mov x16, x0",
-        "ldr x30, [sp, #16]",
-        "ldp x0, x1, [sp], #32",
-        "br x16",
-        record = sym library_asked_for,
-    );
 }
 
 type SystemCall = unsafe extern "C" fn(c_long, isize, isize, isize, isize, isize, isize) -> c_long;

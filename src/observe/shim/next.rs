@@ -74,6 +74,9 @@ pub(crate) fn resolve_common() {
     for next in crate::lookups::COMMON {
         next.find();
     }
+    for next in crate::loaded::COMMON {
+        next.find();
+    }
 }
 
 /// Declares the next definition of a function: a static with the function's name in capitals.

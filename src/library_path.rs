@@ -1,0 +1,87 @@
+//! The loader's search path without the directories that Cargo puts in front of it.
+//!
+//! Whoever starts a program or loads a library may get another one where this differs.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use store_format::Root;
+
+use crate::roots::Roots;
+
+pub const VARIABLE: &str = "LD_LIBRARY_PATH";
+
+/// The directories in a value of the variable that are not those of this build or of the compiler.
+pub fn foreign(roots: &Roots, value: &OsStr) -> Vec<PathBuf> {
+    let all: Vec<PathBuf> = std::env::split_paths(value).collect();
+    let is_of = |path: &Path, root: Root| {
+        roots.path(root).is_some_and(|directory| path.starts_with(directory))
+    };
+    // Where the build is for another target, that of what runs during the build is a second one.
+    let profiles: Vec<&PathBuf> =
+        all.iter().filter(|directory| all.contains(&directory.join("deps"))).collect();
+    let is_foreign = |path: &&PathBuf| {
+        !is_of(path, Root::Build)
+            && !is_of(path, Root::Sysroot)
+            && !profiles.iter().any(|profile| path.starts_with(profile))
+            && !path.ancestors().any(is_output_of_unit)
+    };
+    all.iter().filter(is_foreign).cloned().collect()
+}
+
+/// Whether this is where Cargo puts what one of its units makes: `build/NAME-HASH/out`, or
+/// `build/NAME/HASH/out` in its new layout.
+fn is_output_of_unit(path: &Path) -> bool {
+    const DIGITS: usize = 16;
+    let mut names = path.iter().rev().map(OsStr::as_bytes);
+    names.next() == Some(b"out")
+        && names.next().is_some_and(|unit| {
+            let hash = &unit[unit.len().saturating_sub(DIGITS)..];
+            hash.len() == DIGITS && hash.iter().all(u8::is_ascii_hexdigit)
+        })
+        && names.take(2).any(|name| name == b"build")
+}
+
+/// What of a variable's value counts.
+pub fn counted<'v>(roots: &Roots, name: &OsStr, value: &'v OsStr) -> Cow<'v, OsStr> {
+    if name != VARIABLE {
+        return Cow::Borrowed(value);
+    }
+    let directories = foreign(roots, value);
+    let parts: Vec<&OsStr> = directories.iter().map(|path| path.as_os_str()).collect();
+    Cow::Owned(join(&parts))
+}
+
+fn join(parts: &[&OsStr]) -> OsString {
+    OsStr::from_bytes(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>().join(&b':'))
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, expected: &str) {
+        let mut roots = Roots::default();
+        roots.set(Root::Build, Path::new("/w/target/arm/debug"));
+        roots.set(Root::Sysroot, Path::new("/rust"));
+        let counted = counted(&roots, OsStr::new(VARIABLE), OsStr::new(value)).into_owned();
+        assert_eq!(counted, expected);
+    }
+
+    #[test]
+    fn what_cargo_puts_there_does_not_count() {
+        check("/w/target/arm/debug/build/a-1/out/lib:/rust/lib", "");
+        check("/w/target/debug/build/a-1/out:/w/target/debug:/w/target/debug/deps:/mine", "/mine");
+        check("/w/target/debug/deps:/mine:", "/w/target/debug/deps:/mine:");
+        let unit = "0123456789abcdef";
+        check(
+            &format!("/w/build/a/{unit}/out:/w/build/a-{unit}/out/lib:/build/a/out"),
+            "/build/a/out",
+        );
+        check("/rusty:/w/lib", "/rusty:/w/lib");
+    }
+}
