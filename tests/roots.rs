@@ -433,6 +433,7 @@ fn the_rest_of_a_path_behind_the_workspace_is_no_fragment_of_it() {
     let mut roots = Roots::default();
     roots.set(Root::Workspace, Path::new("/tmp/checkout"));
     roots.set(Root::Package, Path::new("/tmp/checkout/target/crates/member"));
+    roots.set(Root::Build, Path::new("/tmp/checkout/target/crates/member/target/debug"));
     assert!(roots.fragments(b"\0./target/crates/member/src/x.c\0").is_empty());
     for offset in 0..8 {
         let (pieces, _) = b"/tmp/checkout/target/crates/member"[offset..].as_chunks::<8>();

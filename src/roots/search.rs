@@ -1,6 +1,7 @@
 //! Looking for roots in the bytes of outputs.
 
 use memchr::memmem;
+use store_format::Root;
 
 use super::{Form, RootSet, Roots, below};
 
@@ -49,10 +50,13 @@ impl Roots {
         let mut found = RootSet::default();
         let mut searched: Vec<(&[u8], bool)> = Vec::new();
         for (index, place) in self.places.iter().enumerate() {
-            // Those that may contain it come behind it.
-            let outer = self.places[index + 1..].iter().map(|outer| &outer.path);
-            let outer = outer.filter(|outer| below(&place.path, outer).is_some()).map(Vec::len);
-            let outer_bytes = outer.max().unwrap_or(place.path.len());
+            // Those that may contain it come behind it. Home and sysroot are named in full.
+            let outer = self.places[index + 1..].iter().filter(|outer| {
+                !matches!(outer.root, Root::Home | Root::Sysroot)
+                    && below(&place.path, &outer.path).is_some()
+            });
+            let outer_bytes = outer.map(|outer| outer.path.len()).min();
+            let outer_bytes = outer_bytes.unwrap_or(place.path.len());
             for piece in telling_pieces(&place.path, outer_bytes) {
                 let known = searched.iter().find(|(other, _)| *other == piece);
                 let occurs = known
