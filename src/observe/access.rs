@@ -42,7 +42,12 @@ pub enum Access {
     Started(PathBuf),
     /// A library that an executable was started with; or (without one) that came with a library
     /// which was loaded later.
-    Loaded { library: PathBuf, by: Option<PathBuf> },
+    Loaded {
+        library: PathBuf,
+        by: Option<PathBuf>,
+        /// Directories that programs and libraries name where the loader may have looked before.
+        passed_over: Vec<PathBuf>,
+    },
     /// A library that a process loaded later; a bare name where the loader was to search for it.
     OpenedLibrary(PathBuf),
     /// A connection or a message to another machine, or to this one through its network.
@@ -125,10 +130,10 @@ impl fmt::Display for Access {
             }
             Self::Executed(path) => write!(f, "executed {}", path.display()),
             Self::Started(path) => write!(f, "started {}", path.display()),
-            Self::Loaded { library, by: Some(by) } => {
+            Self::Loaded { library, by: Some(by), .. } => {
                 write!(f, "loaded {} by {}", library.display(), by.display())
             }
-            Self::Loaded { library, by: None } => write!(f, "loaded {}", library.display()),
+            Self::Loaded { library, by: None, .. } => write!(f, "loaded {}", library.display()),
             Self::OpenedLibrary(path) => write!(f, "library {}", path.display()),
             Self::Network(address) => write!(f, "network {address}"),
             Self::Machine(fact) => write!(f, "machine's {}", fact.name()),

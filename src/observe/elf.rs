@@ -1,18 +1,23 @@
-//! Whether an executable or library reads its whole environment without looking up a name.
+//! Whether an executable or library reads its whole environment without looking up a name, and where it
+//! has the loader search.
 //!
-//! A bounded reader of the tables that tell: the names of symbols. Whatever it does not understand
-//! counts as reading.
+//! A bounded reader of the tables that tell: the names of symbols, and what the loader is told. Whatever
+//! it does not understand counts as reading.
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const SECTIONS_MAX: u16 = 4096;
 const NAMES_BYTES_MAX: u64 = 64 << 20;
+const RUN_PATH_BYTES_MAX: u64 = 64 << 10;
 const SECTION_HEADER_BYTES: usize = 64;
 /// Section types.
 const SYMBOLS: u32 = 2;
 const DYNAMIC_SYMBOLS: u32 = 11;
+const DYNAMIC: u32 = 6;
 
 /// Whether `path` names the C library's variable that holds all variables. Scripts do not; what
 /// runs them is asked for itself.
@@ -42,6 +47,51 @@ pub(crate) fn iterates_variables(path: &Path) -> bool {
         Err(Unreadable::NoElf) => false,
         Err(Unreadable::NoTable) => true,
     }
+}
+
+/// The directories in which an executable or library has the loader search for what it needs. Those in a
+/// store whose directories never change are left out.
+pub(crate) fn run_path(path: &Path) -> Vec<PathBuf> {
+    run_path_text(path).map_or_else(Vec::new, |text| {
+        let directories = text.split(|byte| *byte == b':').filter_map(|part| {
+            let (origin, rest) = [&b"$ORIGIN"[..], b"${ORIGIN}"]
+                .iter()
+                .find_map(|name| {
+                    Some((path.parent()?.as_os_str().as_bytes(), part.strip_prefix(*name)?))
+                })
+                .unwrap_or((b"", part));
+            let directory = [origin, rest].concat();
+            let is_plain = directory.starts_with(b"/") && !directory.contains(&b'$');
+            is_plain.then(|| PathBuf::from(OsStr::from_bytes(&directory)))
+        });
+        directories.filter(|directory| !directory.starts_with("/nix/store")).collect()
+    })
+}
+
+fn run_path_text(path: &Path) -> Option<Vec<u8>> {
+    const RPATH: u64 = 15;
+    const RUNPATH: u64 = 29;
+    let file = File::open(path).ok()?;
+    let mut header = [0; 64];
+    file.read_exact_at(&mut header, 0).ok()?;
+    let sections = sections(&file, &header)?;
+    let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
+    let dynamic = sections.iter().find(|section| half(section, 4) == DYNAMIC)?;
+    let entries = text(&file, dynamic)?;
+    let (entries, _) = entries.as_chunks::<16>();
+    let word = |entry: &[u8; 16], at: usize| {
+        entry[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+    };
+    // Where there are both, the loader follows the newer one.
+    let find = |tag: u64| entries.iter().find(|entry| word(entry, 0) == tag);
+    let offset = word(find(RUNPATH).or_else(|| find(RPATH))?, 8);
+    let names = sections.get(usize::try_from(half(dynamic, 40)).ok()?)?;
+    // The names of all symbols are there, too: a large library has megabytes of them.
+    let mut name = Vec::new();
+    let bytes = number(names, 32).checked_sub(offset)?.min(RUN_PATH_BYTES_MAX);
+    name.resize(usize::try_from(bytes).ok()?, 0);
+    file.read_exact_at(&mut name, number(names, 24).checked_add(offset)?).ok()?;
+    name.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -227,13 +227,9 @@ fn projects(roots: &Roots) -> [Option<Cow<'_, Path>>; 3] {
 /// Whether a place tells about this machine, or decides how text looks.
 fn is_state_of_the_machine(path: &Path) -> bool {
     const TREES: [&str; 3] = ["/usr/lib/locale", "/usr/share/locale", "/run/nscd"];
-    const FILES: [&str; 9] = [
-        "/etc/ld.so.cache",
+    const FILES: [&str; 5] = [
         "/etc/ld.so.preload",
         "/etc/ld.so.nohwcap",
-        "/etc/nsswitch.conf",
-        "/etc/passwd",
-        "/etc/group",
         "/etc/malloc.conf",
         "/etc/selinux/config",
         "/usr/share/locale/locale.alias",

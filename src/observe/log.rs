@@ -4,7 +4,7 @@
 //! Invariants: nothing in the log is trusted (lengths, kinds and order are checked); what cannot
 //! be read makes the observation incomplete and nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +23,7 @@ use super::layout::{
 use super::machine::Fact;
 use super::processes::Processes;
 use super::programs::{Images, SearchPath};
-use super::{elf, path_of};
+use super::{elf, path_of, variables};
 use crate::fs::{self, FileKind};
 use crate::library_path;
 
@@ -224,6 +224,10 @@ struct Reader {
     events: Vec<Access>,
     seen: HashSet<Access>,
     processes: Processes,
+    /// Those that were looked at.
+    libraries: HashSet<PathBuf>,
+    /// Where the executables, and the libraries that they have so far, have the loader search.
+    run_paths: HashMap<Option<PathBuf>, Vec<Vec<PathBuf>>>,
     root: Option<PathBuf>,
     blind: Option<String>,
     /// kache's own executable.
@@ -237,6 +241,8 @@ impl Reader {
             events: Vec::new(),
             seen: HashSet::new(),
             processes: Processes::default(),
+            libraries: HashSet::new(),
+            run_paths: HashMap::new(),
             root: None,
             blind: None,
             own: std::env::current_exe().ok(),
@@ -289,12 +295,7 @@ impl Reader {
                 None => return false,
             },
             LOADED => match pair(text) {
-                Some((library, by)) => {
-                    if by.is_none() {
-                        self.can_read_variables(&tidy(library));
-                    }
-                    Access::Loaded { library: tidy(library), by }
-                }
+                Some((library, by)) => self.loaded(tidy(library), by),
                 None => return false,
             },
             PROGRAM => match pair(text) {
@@ -341,6 +342,22 @@ impl Reader {
         if !self.seen.contains(&access) && path.is_absolute() && elf::names_environment(path) {
             self.event(access);
         }
+    }
+
+    fn loaded(&mut self, library: PathBuf, by: Option<PathBuf>) -> Access {
+        if !variables::is_plain_library(&library) && self.libraries.insert(library.clone()) {
+            self.can_read_variables(&library);
+        }
+        let lists = self
+            .run_paths
+            .entry(by.clone())
+            .or_insert_with(|| by.iter().map(|executable| elf::run_path(executable)).collect());
+        let searched = lists.iter().flat_map(|directories| {
+            directories.iter().take_while(|directory| library.parent() != Some(directory))
+        });
+        let passed_over = searched.cloned().collect();
+        lists.push(elf::run_path(&library));
+        Access::Loaded { library, by, passed_over }
     }
 
     fn probed(&mut self, path: PathBuf, is_there: bool) -> Access {

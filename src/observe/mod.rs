@@ -16,6 +16,7 @@ mod elf;
 mod ground;
 #[expect(dead_code, reason = "the writer uses all of it")]
 mod layout;
+mod libraries;
 mod log;
 mod machine;
 mod processes;

@@ -9,7 +9,7 @@
 //! | what is not in a directory for temporary files until it is made | names made up at random |
 //! | names in `-L` directories and the sysroot | the compiler looks for crates by name; those that it reads are inputs |
 //! | state in `/proc`, `/dev` and `/sys`, see [`machine`] | it changes all the time, or is the process's own |
-//! | loader, locale and name service files | they decide how text looks and where the C library is |
+//! | loader and locale files | they decide how text looks and where the C library is |
 //! | kache's own library and tables | they are there because of kache |
 //! | a program by its path, where `PATH` led to it | it is an input by its name |
 //! | the C library and what compilers add, where the system has it | how they behave is a contract |
@@ -36,7 +36,7 @@ pub use super::ground::{Context, ScriptContext};
 use super::ground::{Ground, flat};
 use super::machine::{self, Fact, Place};
 pub use super::variables::is_noise_variable;
-use super::{Access, Observation, variables};
+use super::{Access, Observation, libraries, variables};
 use crate::library_path;
 use crate::roots::Roots;
 
@@ -66,6 +66,8 @@ pub enum Uncacheable {
     Opaque(PathBuf),
     #[error("it had the loader search for {}", .0.display())]
     Library(PathBuf),
+    #[error("it opened the C library, {}, whose functions cannot be seen then", .0.display())]
+    CLibrary(PathBuf),
     #[error("it moved or removed a link, {}: what was reached through it is not known", .0.display())]
     MovedLink(PathBuf),
 }
@@ -307,17 +309,10 @@ impl<'a> Sorter<'a> {
                     self.read(path);
                 }
             }
-            Access::Loaded { library, by } => self.loaded(library, by.as_deref()),
-            Access::OpenedLibrary(path) if path.is_absolute() => {
-                self.opened.insert(path);
-                self.read(path);
+            Access::Loaded { library, by, passed_over } => {
+                self.loaded(library, by.as_deref(), passed_over);
             }
-            // What the loader finds for a bare name is not known.
-            Access::OpenedLibrary(name) => {
-                if !has_runtime_name(name) {
-                    return Err(Uncacheable::Library(name.clone()));
-                }
-            }
+            Access::OpenedLibrary(library) => self.opened(library)?,
             Access::Machine(fact) => drop(self.facts.insert(*fact)),
             Access::Network(address) => return Err(Uncacheable::Network(address.clone())),
             Access::LocalSocket(path) => {
@@ -383,7 +378,21 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    fn loaded(&mut self, library: &'a Path, by: Option<&Path>) {
+    fn opened(&mut self, library: &'a Path) -> Result<(), Uncacheable> {
+        if libraries::is_c_library(library) {
+            return Err(Uncacheable::CLibrary(library.to_owned()));
+        }
+        if library.is_absolute() {
+            self.opened.insert(library);
+            self.read(library);
+        } else if !libraries::has_runtime_name(library) {
+            // What the loader finds for a bare name is not known.
+            return Err(Uncacheable::Library(library.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn loaded(&mut self, library: &'a Path, by: Option<&Path>, passed_over: &[PathBuf]) {
         if by.is_none() && self.opened.contains(library) {
             return;
         }
@@ -391,13 +400,14 @@ impl<'a> Sorter<'a> {
         if by_compiler {
             return;
         }
-        if !is_runtime(library) {
+        if !libraries::is_runtime(library) {
             self.read(library);
         }
         self.variables.extend(LOADERS_VARIABLES);
         let (directory, name) = (library.parent(), library.file_name().unwrap_or_default());
         let before = self.library_path.iter().take_while(|path| Some(path.as_path()) != directory);
-        self.passed_over.extend(before.map(|directory| directory.join(name)));
+        let before = before.chain(passed_over).map(|directory| directory.join(name));
+        self.passed_over.extend(before);
     }
 
     fn inputs(mut self, roots: &Roots) -> Vec<Input> {
@@ -476,42 +486,6 @@ fn not_opaque(path: &Path) -> Result<Place, Uncacheable> {
 
 /// The variables that decide which libraries a program starts with.
 const LOADERS_VARIABLES: [&[u8]; 2] = [library_path::VARIABLE.as_bytes(), b"LD_PRELOAD"];
-
-/// Libraries that every program of a system shares: the C library, the loader and what compilers
-/// add. How they behave is a contract; where a linker reads them, that is an input.
-fn is_runtime(library: &Path) -> bool {
-    const PLACES: [&str; 8] = [
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/libx32",
-        "/usr/lib",
-        "/usr/lib32",
-        "/usr/lib64",
-        "/usr/libx32",
-    ];
-    PLACES.iter().any(|place| library.starts_with(place)) && has_runtime_name(library)
-}
-
-fn has_runtime_name(library: &Path) -> bool {
-    const NAMES: [&[u8]; 13] = [
-        b"ld-linux",
-        b"ld-musl",
-        b"ld64",
-        b"libc.so",
-        b"libc.musl",
-        b"libdl.so",
-        b"libm.so",
-        b"libmvec.so",
-        b"libpthread.so",
-        b"librt.so",
-        b"libutil.so",
-        b"libgcc_s.so",
-        b"libstdc++.so",
-    ];
-    let name = library.file_name().unwrap_or_default().as_bytes();
-    NAMES.iter().any(|prefix| name.starts_with(prefix))
-}
 
 /// Sockets of the C library's name services and of the system's log, which answer questions about
 /// users and hosts alone.

@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::libraries;
+
 /// Names that are noise whoever looks them up.
 const NOISE: &[(&str, &[&str])] = &[
     ("replaced by the content and place of each program that was found through it", &["PATH"]),
@@ -178,6 +180,13 @@ const BY_NAME: &[&str] = &[
     // Plugins of those, which start compilers for link-time optimization.
     "liblto_plugin.so",
     "LLVMgold.so",
+    // What those programs share: it starts parts of the compiler.
+    "libbfd",
+    "libctf",
+    "libctf-nobfd",
+    "libcc1",
+    // It has a function that overwrites the variables with a process's title.
+    "libbsd",
     // What bindgen loads and runs: LLVM's libraries hold the environment to start programs with it.
     "libclang",
     "libLLVM",
@@ -239,6 +248,15 @@ pub fn plain_name(path: &Path) -> &[u8] {
         (Some((at, _)), Some(_)) => &name[at + 1..],
         _ => name,
     }
+}
+
+/// Whether a library is known to look variables up by name alone, or to be where all others find them.
+pub(super) fn is_plain_library(library: &Path) -> bool {
+    let name = library.file_name().map_or(&b""[..], OsStr::as_bytes);
+    // Its hash is of letters, too.
+    looks_up_by_name(library)
+        || name.starts_with(b"librustc_driver-")
+        || libraries::has_runtime_name(library)
 }
 
 fn without_version(name: &[u8]) -> &[u8] {

@@ -75,6 +75,22 @@ fn a_file_below_the_descriptor_of_a_directory() {
     );
 }
 
+/// The handle of the C library leads to its own functions, past those that record.
+#[test]
+fn a_file_that_is_opened_by_a_function_of_the_c_librarys_own_handle() {
+    let mut space = with_macro(&format!(
+        "{C}unsafe extern \"C\" {{ fn dlopen(name: *const c_char, flags: c_int) -> *const c_void; }}\n\
+         let library = unsafe {{ dlopen(c\"libc.so.6\".as_ptr(), 2) }};\n\
+         let open = unsafe {{ dlsym(library, c\"open\".as_ptr()) }};\n\
+         let open: extern \"C\" fn(*const c_char, c_int) -> c_int = unsafe {{ std::mem::transmute(open) }};\n\
+         let file = open(c(&here.join(\"data.txt\")).as_ptr(), 0);\n\
+         let mut text = [0; 64];\n\
+         let length = unsafe {{ read(file, text.as_mut_ptr(), text.len()) }};\n\
+         String::from_utf8(text[..length as usize].to_vec()).unwrap()"
+    ));
+    check_right(&mut space, |space, value| drop(space.write("p/data.txt", value.text())));
+}
+
 #[test]
 fn a_file_below_a_directory_that_stands_for_the_root() {
     let mut space = with_macro(&format!(

@@ -153,6 +153,18 @@ fn a_library_that_appears_earlier_on_the_library_path() {
     });
 }
 
+#[test]
+fn a_library_that_appears_earlier_on_the_path_that_a_program_has() {
+    let mut space = with_teller();
+    let [one, two] = places(&space);
+    teller(&space, "libvalue.so", &[&format!("-Wl,-rpath,$ORIGIN/one:{one}:{two}")]);
+    library(&space, "two/libvalue.so", Value::One, &[]);
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("one/libvalue.so"),
+        Value::Two => library(space, "one/libvalue.so", Value::Two, &[]),
+    });
+}
+
 /// The name is that of the C library's own; where it lies says that it is not.
 #[test]
 fn a_library_with_the_name_of_one_of_the_system() {
@@ -206,6 +218,21 @@ fn a_library_that_another_one_needs_which_a_macro_loads() {
     let search = format!("-Wl,-rpath,{}", space.path("one").display());
     library(&space, "libouter.so", Value::One, &[&inner, &search]);
     check_noticed(&mut space, &["p(bin)"], |space, value| put_inner(space, value));
+}
+
+/// As that of Python, where it is a library.
+#[test]
+fn a_variable_that_the_library_of_a_program_finds_by_looking_at_all_of_them() {
+    let mut space = with_teller();
+    let [one, _] = places(&space);
+    teller(&space, "libvalue.so", &[&format!("-Wl,-rpath,{one}")]);
+    let code = "extern char **environ;\n\
+        const char *value(void) {\n\
+        for (char **each = environ; *each; each++)\n\
+        if (__builtin_strncmp(*each, \"FLAVOUR=\", 8) == 0) return *each + 8;\n\
+        return \"none\";\n}\n";
+    shared(&space, "one/libvalue.so", code, &[]);
+    check_noticed(&mut space, &AGAIN, |space, value| space.set_variable("FLAVOUR", value.text()));
 }
 
 /// What the loader finds for it is not known, so that the script is run each time.

@@ -95,9 +95,9 @@ fn the_toolchain_covers_its_own_parts_of_the_sysroot_alone() {
 
 #[test]
 fn noise_ends_where_its_directory_ends() {
-    check(vec![read("/proc/self/maps"), read("/dev/urandom"), read("/etc/passwd")], &[]);
+    check(vec![read("/proc/self/maps"), read("/dev/urandom"), read("/etc/ld.so.preload")], &[]);
     check(vec![read("/tmp/jobs"), read("/tmp/jobs2")], &["File /tmp/jobs2"]);
-    check(vec![read("/process"), read("/etc/passwd2")], &["File /etc/passwd2", "File /process"]);
+    check(vec![read("/process"), read("/etc/passwd")], &["File /etc/passwd", "File /process"]);
     check(vec![read("/t/out/x"), read("/t/out2/x")], &["File /t/out2/x"]);
     check(
         vec![read("/cache/lib/observe-1"), read("/cache/index"), read("/cache/x/y")],
@@ -177,30 +177,47 @@ fn a_program_is_an_input_by_its_name_where_the_name_led_to_it() {
 
 #[test]
 fn the_libraries_of_a_program_are_inputs_but_for_the_systems_c_library() {
-    let loaded =
-        |library: &str, by: &str| Access::Loaded { library: library.into(), by: Some(by.into()) };
+    let loaded = |library: &str, by: &str| Access::Loaded {
+        library: library.into(),
+        by: Some(by.into()),
+        passed_over: vec!["/opt/lib".into()],
+    };
     check(vec![loaded("/lib/libz.so.1", "/rust/bin/rustc")], &[]);
     let path = ["Variable LD_LIBRARY_PATH", "Variable LD_PRELOAD"];
     check(
-        vec![loaded("/lib/libc.so.6", "/usr/bin/ld"), loaded("/first/libm.so.6", "/usr/bin/ld")],
+        vec![loaded("/lib/libc.so.6", "/usr/bin/ld")],
         &[
-            "File /first/libm.so.6",
             "Presence /first/libc.so.6",
+            "Presence /opt/lib/libc.so.6",
             "Presence /second/libc.so.6",
             path[0],
             path[1],
         ],
     );
     check(
+        vec![loaded("/first/libm.so.6", "/usr/bin/ld")],
+        &["File /first/libm.so.6", "Presence /opt/lib/libm.so.6", path[0], path[1]],
+    );
+    check(
         vec![loaded("/second/libbfd.so", "/usr/bin/ld")],
-        &["File /second/libbfd.so", "Presence /first/libbfd.so", path[0], path[1]],
+        &[
+            "File /second/libbfd.so",
+            "Presence /first/libbfd.so",
+            "Presence /opt/lib/libbfd.so",
+            path[0],
+            path[1],
+        ],
     );
 }
 
 #[test]
 fn a_library_that_is_loaded_later_is_an_input_with_what_comes_along() {
     let opened = |library: &str| Access::OpenedLibrary(library.into());
-    let loaded = |library: &str| Access::Loaded { library: library.into(), by: None };
+    let loaded = |library: &str| Access::Loaded {
+        library: library.into(),
+        by: None,
+        passed_over: Vec::new(),
+    };
     check(vec![opened("/a/libx.so"), loaded("/a/libx.so")], &["File /a/libx.so"]);
     check(
         vec![opened("/a/libx.so"), loaded("/a/libx.so"), loaded("/first/liby.so")],
@@ -213,4 +230,8 @@ fn a_library_that_is_loaded_later_is_an_input_with_what_comes_along() {
     );
     check(vec![opened("libm.so.6")], &[]);
     assert_eq!(found_in(vec![opened("libx.so")]), Err(Uncacheable::Library("libx.so".into())));
+    for library in ["libc.so.6", "/lib/libc.so.6"] {
+        let expected = Err(Uncacheable::CLibrary(library.into()));
+        assert_eq!(found_in(vec![opened(library)]), expected);
+    }
 }
