@@ -203,10 +203,11 @@ impl<'a> Inputs<'a> {
         let Some(path) = self.program_path(input) else { return Some(absent()) };
         let (directory, name) = (path.parent()?, path.file_name()?);
         let found = fs::real_path(directory).ok()?.join(name);
-        let real = fs::real_path(&path).ok()?;
+        let is_link = fs::lstat(&found).ok()?.kind == FileKind::Symlink;
+        let real = if is_link { Some(fs::real_path(&found).ok()?) } else { None };
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"program at\0");
-        for place in [found, real] {
+        for place in [Some(found), real].into_iter().flatten() {
             let place = self.roots.relativize(place.as_os_str().as_bytes());
             hasher.update(&[place.root.map_or(0, |root| root as u8)]);
             frame(&mut hasher, &place.path);

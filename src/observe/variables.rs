@@ -234,7 +234,9 @@ pub(super) fn looks_up_by_name(executable: &Path) -> bool {
     let name = plain_name(executable);
     // A library's version stands behind its ending as well as before it.
     let is_library = |name: &&[u8]| name.starts_with(b"lib");
-    let library = name.split(|byte| *byte == b'.').next().filter(is_library).map(without_version);
+    let file_name = executable.file_name().map_or(&b""[..], OsStr::as_bytes);
+    let stem = file_name.split(|byte| *byte == b'.').next();
+    let library = stem.filter(is_library).map(without_version);
     BY_NAME.iter().any(|known| known.as_bytes() == name || Some(known.as_bytes()) == library)
 }
 
@@ -281,6 +283,8 @@ mod tests {
         }
         for name in
             ["libclang.so.1", "libclang-14.so.14.0.6", "libLLVM.so", "llvm-config-14", "git"]
+                .into_iter()
+                .chain(["libbfd-2.40-system.so", "libctf-nobfd.so.0"])
         {
             assert!(looks_up_by_name(Path::new("/usr/lib").join(name).as_path()), "{name}");
         }
