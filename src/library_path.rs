@@ -15,7 +15,8 @@ pub const VARIABLE: &str = "LD_LIBRARY_PATH";
 
 /// The directories in a value of the variable that are not those of this build or of the compiler.
 pub fn foreign(roots: &Roots, value: &OsStr) -> Vec<PathBuf> {
-    let all: Vec<PathBuf> = std::env::split_paths(value).collect();
+    // An empty entry is the working directory, and an empty list is none.
+    let all = std::env::split_paths(value).filter(|_| !value.is_empty()).collect::<Vec<PathBuf>>();
     let is_of = |path: &Path, root: Root| {
         roots.path(root).is_some_and(|directory| path.starts_with(directory))
     };
@@ -82,6 +83,7 @@ mod tests {
             &format!("/w/build/a/{unit}/out:/w/build/a-{unit}/out/lib:/build/a/out"),
             "/build/a/out",
         );
+        assert!(foreign(&Roots::default(), OsStr::new("")).is_empty());
         check("/rusty:/w/lib", "/rusty:/w/lib");
     }
 }
