@@ -103,7 +103,9 @@ fn collect(
     let is_output = |path: &PathBuf| ground.is_output(path);
     let outputs = observation.remaining.iter().map(|path| links.place(path)).filter(is_output);
     let effects = observation.effects.iter().map(|path| links.place(path)).filter(is_output);
-    let absent = sorter.absent.difference(&sorter.present).map(|path| Input {
+    let absent = sorter.absent.difference(&sorter.present).copied();
+    let absent = absent.chain(sorter.passed_over.iter().map(PathBuf::as_path));
+    let absent = absent.map(|path| Input {
         kind: InputKind::Presence,
         name: roots.relativize(path.as_os_str().as_bytes()),
     });
@@ -407,6 +409,7 @@ impl<'a> Sorter<'a> {
         let (directory, name) = (library.parent(), library.file_name().unwrap_or_default());
         let before = self.library_path.iter().take_while(|path| Some(path.as_path()) != directory);
         let before = before.chain(passed_over).map(|directory| directory.join(name));
+        let before: Vec<PathBuf> = before.filter(|path| !self.is_known(path)).collect();
         self.passed_over.extend(before);
     }
 

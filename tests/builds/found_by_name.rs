@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::hidden_inputs::{Value, check_noticed, with_macro, with_native_value};
+use crate::hidden_inputs::{Value, check_ignored, check_noticed, with_macro, with_native_value};
 use crate::scripts::{AGAIN, with_script};
 use crate::support::{TestSpace, succeed};
 
@@ -163,6 +163,18 @@ fn a_library_that_appears_earlier_on_the_path_that_a_program_has() {
         Value::One => space.remove("one/libvalue.so"),
         Value::Two => library(space, "one/libvalue.so", Value::Two, &[]),
     });
+}
+
+/// Where it searches changes all the time while the script runs, and nothing is there before.
+#[test]
+fn a_program_of_a_scripts_own_that_searches_where_the_script_writes() {
+    let mut space = with_script(
+        "let search = [out, &here.join(\"target\")].map(|path| format!(\"-Wl,-rpath,{}\", path.display()));\n\
+         run(Command::new(\"cc\").arg(\"-o\").arg(out.join(\"tell\")).arg(\"tell.c\").args(search));\n\
+         run(&mut Command::new(out.join(\"tell\")))",
+    );
+    space.write("p/tell.c", "#include <stdio.h>\nint main(void) { return puts(\"one\") < 0; }\n");
+    check_ignored(&mut space, |_| {});
 }
 
 /// The name is that of the C library's own; where it lies says that it is not.
