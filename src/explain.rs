@@ -82,9 +82,9 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
     for input in &manifest.inputs {
         if input.kind == InputKind::Variable {
             let name = OsStr::from_bytes(&input.name.path);
-            texts.push(std::env::var_os(name).map_or(b"unset".to_vec(), |value| {
-                let counted = library_path::counted(&session.roots, name, &value);
-                readable(&session.roots.template(counted.as_bytes()))
+            let value = library_path::variable(&session.roots, name);
+            texts.push(value.map_or(b"unset".to_vec(), |value| {
+                readable(&session.roots.template(value.as_bytes()))
             }));
         } else {
             digests.push(values.value(input).map_or([0; _], |value| short(&value.0)));

@@ -156,15 +156,10 @@ impl<'a> Inputs<'a> {
     }
 
     fn variable(&self, name: &OsStr) -> Digest {
-        match std::env::var_os(name) {
-            Some(value) => self.variable_value(name, &value),
+        match library_path::variable(self.roots, name) {
+            Some(value) => self.text(&value),
             None => tag(b"unset"),
         }
-    }
-
-    fn variable_value(&self, name: &OsStr, value: &OsStr) -> Digest {
-        let counted = library_path::counted(self.roots, name, value);
-        of_kind(b"text\0", &self.roots.template(counted.as_bytes()))
     }
 
     fn all_variables(&self) -> Digest {
@@ -181,12 +176,16 @@ impl<'a> Inputs<'a> {
         let mut variables: Vec<(OsString, Digest)> = std::env::vars_os()
             .filter(|(name, _)| !rules::is_noise_variable(name.as_bytes()))
             .map(|(name, value)| {
-                let value = self.variable_value(&name, &value);
+                let value = self.text(&library_path::counted(self.roots, &name, &value));
                 (name, value)
             })
             .collect();
         variables.sort_by(|one, other| one.0.cmp(&other.0));
         variables
+    }
+
+    fn text(&self, value: &OsStr) -> Digest {
+        of_kind(b"text\0", &self.roots.template(value.as_bytes()))
     }
 
     /// The file that running a program input would run.

@@ -50,14 +50,13 @@ pub fn counted<'v>(roots: &Roots, name: &OsStr, value: &'v OsStr) -> Cow<'v, OsS
     if name != VARIABLE {
         return Cow::Borrowed(value);
     }
-    let directories = foreign(roots, value);
-    let parts: Vec<&OsStr> = directories.iter().map(|path| path.as_os_str()).collect();
-    Cow::Owned(join(&parts))
+    // What was split at the separator can be joined by it.
+    Cow::Owned(std::env::join_paths(foreign(roots, value)).unwrap_or_default())
 }
 
-fn join(parts: &[&OsStr]) -> OsString {
-    OsStr::from_bytes(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>().join(&b':'))
-        .to_owned()
+/// What counts of a variable of this process; `None` if it is not set.
+pub fn variable(roots: &Roots, name: &OsStr) -> Option<OsString> {
+    std::env::var_os(name).map(|value| counted(roots, name, &value).into_owned())
 }
 
 #[cfg(test)]

@@ -193,9 +193,8 @@ fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
     let mut read = RootSet::default();
     for input in manifest.inputs.iter().filter(|input| input.kind == InputKind::Variable) {
         let name = OsStr::from_bytes(&input.name.path);
-        let value = std::env::var_os(name).unwrap_or_default();
-        let counted = library_path::counted(&session.roots, name, &value);
-        read.extend(session.roots.surviving(counted.as_bytes()));
+        let value = library_path::variable(&session.roots, name).unwrap_or_default();
+        read.extend(session.roots.surviving(value.as_bytes()));
     }
     read
 }

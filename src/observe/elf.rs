@@ -71,20 +71,14 @@ pub(crate) fn run_path(path: &Path) -> Vec<PathBuf> {
 fn run_path_text(path: &Path) -> Option<Vec<u8>> {
     const RPATH: u64 = 15;
     const RUNPATH: u64 = 29;
-    let file = File::open(path).ok()?;
-    let mut header = [0; 64];
-    file.read_exact_at(&mut header, 0).ok()?;
-    let sections = sections(&file, &header)?;
+    let (file, _, sections) = opened(path)?;
     let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-    let dynamic = sections.iter().find(|section| half(section, 4) == DYNAMIC)?;
+    let dynamic = sections.iter().find(|section| half(*section, 4) == DYNAMIC)?;
     let entries = text(&file, dynamic)?;
     let (entries, _) = entries.as_chunks::<16>();
-    let word = |entry: &[u8; 16], at: usize| {
-        entry[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
-    };
     // Where there are both, the loader follows the newer one.
-    let find = |tag: u64| entries.iter().find(|entry| word(entry, 0) == tag);
-    let offset = word(find(RUNPATH).or_else(|| find(RPATH))?, 8);
+    let find = |tag: u64| entries.iter().find(|entry| number(*entry, 0) == tag);
+    let offset = number(find(RUNPATH).or_else(|| find(RPATH))?, 8);
     let names = sections.get(usize::try_from(half(dynamic, 40)).ok()?)?;
     // The names of all symbols are there, too: a large library has megabytes of them.
     let mut name = Vec::new();
@@ -101,10 +95,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 /// Whether an executable or library holds code of the Go compiler: that calls the kernel itself,
 /// also where the C library is linked.
 pub(crate) fn is_written_in_go(path: &Path) -> bool {
-    let names = File::open(path).ok().and_then(|file| {
-        let mut header = [0; 64];
-        file.read_exact_at(&mut header, 0).ok()?;
-        let sections = sections(&file, &header)?;
+    let names = opened(path).and_then(|(file, header, sections)| {
         let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
         let index = u16::from_le_bytes([header[62], header[63]]);
         text(&file, sections.get(usize::from(index))?)
@@ -130,10 +121,19 @@ fn names(path: &Path, table: u32) -> Result<Vec<u8>, Unreadable> {
 fn names_in(file: &File, header: &[u8; 64], table: u32) -> Option<Vec<u8>> {
     let sections = sections(file, header)?;
     let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-    let Some(symbols) = sections.iter().find(|section| half(section, 4) == table) else {
+    let Some(symbols) = sections.iter().find(|section| half(*section, 4) == table) else {
         return Some(Vec::new());
     };
     text(file, sections.get(usize::try_from(half(symbols, 40)).ok()?)?)
+}
+
+/// An executable or library with its header and those of all sections.
+fn opened(path: &Path) -> Option<(File, [u8; 64], Vec<u8>)> {
+    let file = File::open(path).ok()?;
+    let mut header = [0; 64];
+    file.read_exact_at(&mut header, 0).ok()?;
+    let sections = sections(&file, &header)?;
+    Some((file, header, sections))
 }
 
 /// The headers of all sections.
@@ -164,10 +164,10 @@ fn text(file: &File, section: &[u8; SECTION_HEADER_BYTES]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-fn half(bytes: &[u8; 64], at: usize) -> u32 {
+fn half(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-fn number(bytes: &[u8; 64], at: usize) -> u64 {
+fn number(bytes: &[u8], at: usize) -> u64 {
     u64::from(half(bytes, at)) | u64::from(half(bytes, at + 4)) << 32
 }

@@ -46,7 +46,12 @@ pub(super) fn is_c_library(library: &Path) -> bool {
     begins_with_one_of(library, &NAMES)
 }
 
+/// The last part of a path; empty if it has none.
+pub(super) fn file_name(path: &Path) -> &[u8] {
+    path.file_name().map_or(&b""[..], OsStr::as_bytes)
+}
+
 fn begins_with_one_of(library: &Path, beginnings: &[&[u8]]) -> bool {
-    let name = library.file_name().map_or(&b""[..], OsStr::as_bytes);
+    let name = file_name(library);
     beginnings.iter().any(|beginning| name.starts_with(beginning))
 }

@@ -224,8 +224,8 @@ struct Reader {
     events: Vec<Access>,
     seen: HashSet<Access>,
     processes: Processes,
-    /// Those that were looked at.
-    libraries: HashSet<PathBuf>,
+    /// Those that were looked at, and where each has the loader search.
+    libraries: HashMap<PathBuf, Vec<PathBuf>>,
     /// Where the executables, and the libraries that they have so far, have the loader search.
     run_paths: HashMap<Option<PathBuf>, Vec<Vec<PathBuf>>>,
     root: Option<PathBuf>,
@@ -241,7 +241,7 @@ impl Reader {
             events: Vec::new(),
             seen: HashSet::new(),
             processes: Processes::default(),
-            libraries: HashSet::new(),
+            libraries: HashMap::new(),
             run_paths: HashMap::new(),
             root: None,
             blind: None,
@@ -345,8 +345,11 @@ impl Reader {
     }
 
     fn loaded(&mut self, library: PathBuf, by: Option<PathBuf>) -> Access {
-        if !variables::is_plain_library(&library) && self.libraries.insert(library.clone()) {
-            self.can_read_variables(&library);
+        if !self.libraries.contains_key(&library) {
+            if !variables::is_plain_library(&library) {
+                self.can_read_variables(&library);
+            }
+            self.libraries.insert(library.clone(), elf::run_path(&library));
         }
         let lists = self
             .run_paths
@@ -356,7 +359,7 @@ impl Reader {
             directories.iter().take_while(|directory| library.parent() != Some(directory))
         });
         let passed_over = searched.cloned().collect();
-        lists.push(elf::run_path(&library));
+        lists.extend(self.libraries.get(&library).cloned());
         Access::Loaded { library, by, passed_over }
     }
 

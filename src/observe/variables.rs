@@ -1,8 +1,6 @@
 //! Environment variables that cannot change an output, with the reasons; and the programs that
 //! hold the whole environment but look single variables up.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::libraries;
@@ -234,16 +232,14 @@ pub(super) fn looks_up_by_name(executable: &Path) -> bool {
     let name = plain_name(executable);
     // A library's version stands behind its ending as well as before it.
     let is_library = |name: &&[u8]| name.starts_with(b"lib");
-    let file_name = executable.file_name().map_or(&b""[..], OsStr::as_bytes);
-    let stem = file_name.split(|byte| *byte == b'.').next();
+    let stem = libraries::file_name(executable).split(|byte| *byte == b'.').next();
     let library = stem.filter(is_library).map(without_version);
     BY_NAME.iter().any(|known| known.as_bytes() == name || Some(known.as_bytes()) == library)
 }
 
 /// A program's name without the target in front and the version behind.
 pub fn plain_name(path: &Path) -> &[u8] {
-    let name = path.file_name().map_or(&b""[..], OsStr::as_bytes);
-    let name = without_version(name);
+    let name = without_version(libraries::file_name(path));
     // A target has two parts at least; `llvm-ar` and `clang-format` are names.
     let mut dashes = name.iter().enumerate().rev().filter(|(_, byte)| **byte == b'-');
     match (dashes.next(), dashes.next()) {
@@ -254,11 +250,9 @@ pub fn plain_name(path: &Path) -> &[u8] {
 
 /// Whether a library is known to look variables up by name alone, or to be where all others find them.
 pub(super) fn is_plain_library(library: &Path) -> bool {
-    let name = library.file_name().map_or(&b""[..], OsStr::as_bytes);
     // Its hash is of letters, too.
-    looks_up_by_name(library)
-        || name.starts_with(b"librustc_driver-")
-        || libraries::has_runtime_name(library)
+    let is_compiler = libraries::file_name(library).starts_with(b"librustc_driver-");
+    looks_up_by_name(library) || is_compiler || libraries::has_runtime_name(library)
 }
 
 fn without_version(name: &[u8]) -> &[u8] {

@@ -141,16 +141,22 @@ fn a_library_in_another_directory_of_the_library_path() {
     });
 }
 
+/// Checks that a library in the first place is noticed where `tell` has had that in the second.
+#[track_caller]
+fn check_earlier_noticed(space: &mut TestSpace) {
+    library(space, "two/libvalue.so", Value::One, &[]);
+    check_noticed(space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("one/libvalue.so"),
+        Value::Two => library(space, "one/libvalue.so", Value::Two, &[]),
+    });
+}
+
 #[test]
 fn a_library_that_appears_earlier_on_the_library_path() {
     let mut space = with_teller();
     teller(&space, "libvalue.so", &[]);
     space.set_variable("LD_LIBRARY_PATH", &places(&space).join(":"));
-    library(&space, "two/libvalue.so", Value::One, &[]);
-    check_noticed(&mut space, &AGAIN, |space, value| match value {
-        Value::One => space.remove("one/libvalue.so"),
-        Value::Two => library(space, "one/libvalue.so", Value::Two, &[]),
-    });
+    check_earlier_noticed(&mut space);
 }
 
 #[test]
@@ -158,11 +164,7 @@ fn a_library_that_appears_earlier_on_the_path_that_a_program_has() {
     let mut space = with_teller();
     let [one, two] = places(&space);
     teller(&space, "libvalue.so", &[&format!("-Wl,-rpath,$ORIGIN/one:{one}:{two}")]);
-    library(&space, "two/libvalue.so", Value::One, &[]);
-    check_noticed(&mut space, &AGAIN, |space, value| match value {
-        Value::One => space.remove("one/libvalue.so"),
-        Value::Two => library(space, "one/libvalue.so", Value::Two, &[]),
-    });
+    check_earlier_noticed(&mut space);
 }
 
 /// Where it searches changes all the time while the script runs, and nothing is there before.

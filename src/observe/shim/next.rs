@@ -62,19 +62,9 @@ fn lookup(name: &CStr) -> *mut c_void {
 
 /// Looks up the names that must not be looked up later.
 pub(crate) fn resolve_common() {
-    for next in crate::files::COMMON {
-        next.find();
-    }
-    for next in crate::probes::COMMON {
-        next.find();
-    }
-    for next in crate::exec::COMMON {
-        next.find();
-    }
-    for next in crate::lookups::COMMON {
-        next.find();
-    }
-    for next in crate::loaded::COMMON {
+    use crate::{exec, files, loaded, lookups, probes};
+    let all = [files::COMMON, probes::COMMON, exec::COMMON, lookups::COMMON, loaded::COMMON];
+    for next in all.into_iter().flatten() {
         next.find();
     }
 }
