@@ -11,7 +11,9 @@ use store_format::Root;
 
 use crate::roots::Roots;
 
-pub const VARIABLE: &str = "LD_LIBRARY_PATH";
+/// The variable in which Cargo puts them.
+pub const VARIABLE: &str =
+    if cfg!(target_vendor = "apple") { "DYLD_FALLBACK_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 
 /// The directories in a value of the variable that are not those of this build or of the compiler.
 pub fn foreign(roots: &Roots, value: &OsStr) -> Vec<PathBuf> {

@@ -166,6 +166,13 @@ impl Run {
         let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else { exec(arguments) };
         let status = compiled.status;
         let observation = observer.map(Observer::finish).map_err(|error| error.to_string());
+        if !status.success() && observe::may_be_to_blame(&observation) {
+            crate::log::info!("run again: it could not be observed");
+            if let Err(error) = fs::clear(&self.out_dir) {
+                crate::log::warn!("{error}");
+            }
+            exec(arguments);
+        }
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
             let seen = publish::worth_keeping(&compiled)

@@ -24,6 +24,7 @@ use crate::invocation::{CrateType, Invocation, Parsed, parse};
 use crate::key::{Component, UnitComponents};
 use crate::launcher::Launcher;
 use crate::memo::Memo;
+use crate::observe::apple::{self, ReportRequest};
 use crate::observe::{self, Access, Fact, Observation, Observer};
 use crate::outcome::Reason;
 use crate::process::end_like;
@@ -265,7 +266,8 @@ impl Compilation {
     /// Runs the compiler under the observer, and stores what came out of it.
     fn compile(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
         let observer = Observer::prepare(&self.session.store.directory);
-        let mut command = self.command(arguments);
+        let link_report = observer.as_ref().ok().and_then(|_| self.link_report());
+        let mut command = self.command(arguments, link_report.as_ref());
         if let Ok(observer) = &observer {
             observer.attach(&mut command);
             if let Err(error) = observer.end_with_this_thread() {
@@ -277,11 +279,19 @@ impl Compilation {
         // the file clock to load, before it reads anything that could change unseen.
         let started_ns = fs::clock_ns();
         let unmap = |line: &[u8]| self.session.roots.unmap(line);
-        let Ok(compiled) = compile::run(command, &unmap) else { exec(arguments) };
+        let compiled = compile::run(command, &unmap);
+        let link_report = link_report.and_then(ReportRequest::take);
+        let Ok(compiled) = compiled else { exec(arguments) };
         let status = compiled.status;
-        let observation = observer.map(Observer::finish).map_err(|error| error.to_string());
+        let observation = observer
+            .map(|observer| apple::completed(observer.finish(), link_report.as_deref()))
+            .map_err(|error| error.to_string());
         if !status.success() && self.missed_remapped(&observation) {
             crate::log::info!("compiled again: a macro looked for a file by its remapped name");
+            exec(arguments);
+        }
+        if !status.success() && observe::may_be_to_blame(&observation) {
+            crate::log::info!("compiled again: it could not be observed");
             exec(arguments);
         }
         let launched = self.make_way_for_launcher(status);
@@ -336,14 +346,21 @@ impl Compilation {
         Some(launcher)
     }
 
+    /// What the linker is to tell, where nothing else can.
+    fn link_report(&self) -> Option<ReportRequest> {
+        let cache_dir = &self.session.store.directory;
+        ReportRequest::of(&self.invocation, cache_dir, cfg!(target_os = "macos"))
+    }
+
     /// The compiler's command line: as given, with the roots remapped.
-    fn command(&self, arguments: &[OsString]) -> Command {
+    fn command(&self, arguments: &[OsString], link_report: Option<&ReportRequest>) -> Command {
         let lead = 1 + usize::from(self.invocation.wrapped.is_some());
         let mut command = Command::new(&arguments[0]);
         command.args(&arguments[1..lead]);
         if self.session.config.path_normalize {
             command.args(self.session.roots.remap_arguments());
         }
+        command.args(link_report.map(ReportRequest::argument));
         command.args(&arguments[lead..]);
         command
     }

@@ -74,6 +74,11 @@ fn dep_info_of_any_bytes_comes_back_from_its_template() {
 }
 
 #[test]
+fn reports_of_linkers_are_whole_or_unusable() {
+    smoke("link_report", text::link_report);
+}
+
+#[test]
 fn any_text_comes_back_from_its_template() {
     smoke("template", text::template);
 }

@@ -1,11 +1,12 @@
-//! What holds for any bytes that come as a compiler call, a dep-info file or a text with roots in
-//! it. The fuzzer runs these, and so does `tests/fuzz.rs` on the corpus.
+//! What holds for any bytes that come as a compiler call, a dep-info file, a linker's report or a text
+//! with roots in it. The fuzzer runs these, and so does `tests/fuzz.rs` on the corpus.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kache::invocation::{Parsed, depinfo, parse};
+use kache::observe::{Access, link_report};
 use kache::roots::Roots;
 use store_format::Root;
 
@@ -43,6 +44,18 @@ pub fn dep_info(data: &[u8]) {
     if let Ok(found) = depinfo::parse(data) {
         assert!(found.files.iter().all(|file| !file.is_empty()));
     }
+}
+
+/// A linker's report. Each record behind the first becomes an access, and one that is cut off is noticed.
+pub fn link_report(data: &[u8]) {
+    let Ok(report) = link_report::parse(data) else { return };
+    // The first record's kind is zero, and so is the end of each.
+    assert_eq!(data.split(|&byte| byte == 0).count(), report.accesses.len() + 3);
+    assert!(link_report::parse(&data[..data.len() - 1]).is_err());
+    let more = [data, b"\x10/more\0"].concat();
+    let more = link_report::parse(&more).expect("one more record is understood");
+    assert_eq!(more.accesses[..report.accesses.len()], report.accesses);
+    assert_eq!(more.accesses.last(), Some(&Access::Read("/more".into())));
 }
 
 /// Roots, one a line up to an empty one, then a text.

@@ -41,5 +41,6 @@ fn tables_of_the_corpus_pass() {
 fn texts_of_the_corpora_pass() {
     each("argv", kache_fuzz::text::argv);
     each("dep_info", kache_fuzz::text::dep_info);
+    each("link_report", kache_fuzz::text::link_report);
     each("template", kache_fuzz::text::template);
 }

@@ -435,13 +435,17 @@ impl Invocation {
             files.push(if profile.is_empty() { default } else { profile }.into());
         }
         files.extend(self.unstable("profile-sample-use").map(PathBuf::from));
-        let arguments = settings(&self.words, "-C", "link-arg").map(OsStr::as_bytes);
-        let lists = settings(&self.words, "-C", "link-args").map(OsStr::as_bytes);
-        let lists = lists.flat_map(|list| list.split(|&byte| byte == b' '));
-        for argument in arguments.chain(lists) {
+        for argument in self.link_arguments() {
             files.extend(linker_file(argument).map(|file| PathBuf::from(os(file))));
         }
         files
+    }
+
+    /// What `-C link-arg` and `-C link-args` have the linker called with.
+    pub fn link_arguments(&self) -> impl Iterator<Item = &[u8]> {
+        let arguments = settings(&self.words, "-C", "link-arg").map(OsStr::as_bytes);
+        let lists = settings(&self.words, "-C", "link-args").map(OsStr::as_bytes);
+        arguments.chain(lists.flat_map(|list| list.split(|&byte| byte == b' ')))
     }
 }
 

@@ -53,6 +53,10 @@ pub(crate) const TEXT_BYTES_MAX: usize = 3 * 4096;
 /// The variable that leads observed processes to the log.
 pub(crate) const VARIABLE: &str = "KACHE_OBSERVE_LOG";
 
+/// The variable that names the libraries which are loaded before a program.
+pub(crate) const PRELOAD_VARIABLE: &str =
+    if cfg!(target_vendor = "apple") { "DYLD_INSERT_LIBRARIES" } else { "LD_PRELOAD" };
+
 pub(crate) const READ: u8 = 1;
 pub(crate) const WROTE: u8 = 2;
 pub(crate) const REMOVED: u8 = 3;

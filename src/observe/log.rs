@@ -23,7 +23,7 @@ use super::layout::{
 use super::machine::Fact;
 use super::processes::Processes;
 use super::programs::{Images, SearchPath};
-use super::{elf, path_of, variables};
+use super::{image_file, path_of, variables};
 use crate::fs::{self, FileKind};
 use crate::library_path;
 
@@ -51,6 +51,9 @@ pub struct Observation {
     pub events: Vec<Access>,
     /// Whether `events` is all that there is.
     pub complete: Result<(), IncompleteReason>,
+    /// The programs that ran and did not report, each as often as that happened, if nothing else is
+    /// missing.
+    pub unreported: Vec<PathBuf>,
     /// How many times a process reported that it runs.
     pub processes: u64,
     /// The executable that was observed first: what the wrapper ran.
@@ -92,6 +95,7 @@ impl Observation {
         Self {
             events: Vec::new(),
             complete: Err(reason),
+            unreported: Vec::new(),
             processes: 0,
             root: None,
             root_iterates_variables: true,
@@ -107,6 +111,7 @@ impl Observation {
         let mut reader = Reader::new();
         let is_whole = reader.records(&heap.bytes);
         let processes = reader.processes.reports();
+        let mut unreported = Vec::new();
         let complete = if heap.is_full {
             Err(IncompleteReason::Overflow)
         } else if !is_whole {
@@ -116,27 +121,28 @@ impl Observation {
         } else if let Some(path) = expected.filter(|path| reader.root.as_deref() != Some(path)) {
             // It reported late, as something else: what it did before is not known.
             Err(IncompleteReason::Unreported(path.to_owned()))
-        } else if let Some(path) =
-            reader.processes.unreported(heap.first_pid, &mut Images::default())
-        {
-            Err(IncompleteReason::Unreported(path))
-        } else if reader.processes.owes_libraries() {
-            let what = "a process that loaded libraries was ended before it told which";
-            Err(IncompleteReason::Blind(what.into()))
-        } else if let Some(what) = reader.blind.take() {
-            Err(IncompleteReason::Blind(what))
         } else {
-            Ok(())
+            unreported = reader.processes.unreported(heap.first_pid, &mut Images::default());
+            let first = unreported.first().cloned().map(IncompleteReason::Unreported);
+            let hidden = reader.hidden();
+            if hidden.is_some() {
+                unreported.clear();
+            }
+            first.or(hidden).map_or(Ok(()), Err)
         };
         reader.drop_named_twice();
         let temporary = vec![std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
         let remaining = remaining(&reader.events);
         let effects = effects(&reader.events);
         Self {
-            root_iterates_variables: reader.root.as_deref().is_none_or(elf::iterates_variables),
+            root_iterates_variables: reader
+                .root
+                .as_deref()
+                .is_none_or(image_file::iterates_variables),
             root: reader.root,
             events: reader.events,
             complete,
+            unreported,
             processes,
             remaining,
             effects,
@@ -333,13 +339,23 @@ impl Reader {
         self.event(Access::Started(executable))
     }
 
+    /// Why nothing tells of all that happened, if what reported is to blame.
+    fn hidden(&mut self) -> Option<IncompleteReason> {
+        if self.processes.owes_libraries() {
+            let what = "a process that loaded libraries was ended before it told which";
+            return Some(IncompleteReason::Blind(what.into()));
+        }
+        self.blind.take().map(IncompleteReason::Blind)
+    }
+
     fn can_read_variables(&mut self, path: &Path) {
         let access = Access::AllVariables(path.to_owned());
-        if path.is_absolute() && elf::is_written_in_go(path) {
+        if path.is_absolute() && image_file::is_written_in_go(path) {
             let what = format!("{} makes system calls of its own", path.display());
             self.blind.get_or_insert(what);
         }
-        if !self.seen.contains(&access) && path.is_absolute() && elf::names_environment(path) {
+        if !self.seen.contains(&access) && path.is_absolute() && image_file::names_environment(path)
+        {
             self.event(access);
         }
     }
@@ -349,12 +365,11 @@ impl Reader {
             if !variables::is_plain_library(&library) {
                 self.can_read_variables(&library);
             }
-            self.libraries.insert(library.clone(), elf::run_path(&library));
+            self.libraries.insert(library.clone(), image_file::run_path(&library));
         }
-        let lists = self
-            .run_paths
-            .entry(by.clone())
-            .or_insert_with(|| by.iter().map(|executable| elf::run_path(executable)).collect());
+        let lists = self.run_paths.entry(by.clone()).or_insert_with(|| {
+            by.iter().map(|executable| image_file::run_path(executable)).collect()
+        });
         let searched = lists.iter().flat_map(|directories| {
             directories.iter().take_while(|directory| library.parent() != Some(directory))
         });
@@ -528,13 +543,38 @@ mod tests {
         let mut records = whole();
         records.bytes.extend(heap(&[(SPAWNED, 9, b"/bin/mute")]).bytes);
         let expected = Err(IncompleteReason::Unreported("/bin/mute".into()));
-        assert_eq!(Observation::parse(&records, None).complete, expected);
+        let observation = Observation::parse(&records, None);
+        assert_eq!(observation.complete, expected);
+        assert_eq!(observation.unreported, [Path::new("/bin/mute")]);
         // A process whose number is not known, as `system` starts them.
         let mut records = whole();
         records.bytes.extend(heap(&[(SPAWNED, 0, b"/bin/mute")]).bytes);
         assert_eq!(Observation::parse(&records, None).complete, expected);
         records.bytes.extend(heap(&[(STARTED, 10, b"/bin/mute")]).bytes);
         assert_eq!(Observation::parse(&records, None).complete, Ok(()));
+    }
+
+    #[test]
+    fn programs_without_a_report_are_all_that_is_missing_unless_something_was_hidden() {
+        let mute: [(u8, u64, &[u8]); 3] =
+            [(SPAWNED, 9, b"/bin/mute"), (SPAWNED, 10, b"/bin/mute"), (SPAWNED, 11, b"/bin/other")];
+        let mut records = whole();
+        records.bytes.extend(heap(&mute).bytes);
+        let observation = Observation::parse(&records, None);
+        let mut unreported = observation.unreported;
+        unreported.sort();
+        assert_eq!(unreported, ["/bin/mute", "/bin/mute", "/bin/other"].map(Path::new));
+
+        for hidden in [(BLIND, 0, &b"a call"[..]), (LOADING, 7, b"")] {
+            let mut records = whole();
+            records.bytes.extend(heap(&mute[..1]).bytes);
+            records.bytes.extend(heap(&[hidden]).bytes);
+            let observation = Observation::parse(&records, None);
+            let expected = Err(IncompleteReason::Unreported("/bin/mute".into()));
+            assert_eq!(observation.complete, expected);
+            assert!(observation.unreported.is_empty());
+        }
+        assert!(Observation::parse(&whole(), Some(Path::new("/bin/other"))).unreported.is_empty());
     }
 
     /// `configure` and `make` start more processes than there are numbers: the report of a shell was

@@ -12,22 +12,26 @@
 //! observed is never taken for one that read nothing ([`Observation::complete`]).
 
 mod access;
+pub mod apple;
 mod elf;
 mod ground;
+mod image_file;
 #[expect(dead_code, reason = "the writer uses all of it")]
 mod layout;
 mod libraries;
+pub mod link_report;
 mod log;
+mod mach_o;
 mod machine;
 mod processes;
 mod programs;
 pub mod rules;
+mod shared_log;
+pub mod trial;
 mod variables;
 
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +43,7 @@ pub use access::Access;
 pub(crate) use ground::{flat, has_parents};
 pub use log::{IncompleteReason, Observation};
 pub use machine::Fact;
+use shared_log::SharedLog;
 pub use variables::plain_name;
 
 /// The preloaded library; empty where there is none for the target.
@@ -51,7 +56,7 @@ pub enum Unobservable {
     Unsupported,
     #[error("the observer's library: {0}")]
     Library(#[from] FsError),
-    #[error("cannot make a log in memory: {0}")]
+    #[error("cannot make a log: {0}")]
     Log(#[source] io::Error),
     #[error("the observer does not work here: {0}")]
     SelfTest(String),
@@ -60,7 +65,7 @@ pub enum Unobservable {
 /// A log and the library that writes it, for one process and its children.
 pub struct Observer {
     library: PathBuf,
-    log: File,
+    log: SharedLog,
     /// What the process is expected to report as: its executable, or its script's interpreter.
     expected: OnceCell<Option<PathBuf>>,
 }
@@ -83,7 +88,7 @@ impl Observer {
     }
 
     fn with_library(library: PathBuf) -> Result<Self, Unobservable> {
-        let log = new_log().map_err(Unobservable::Log)?;
+        let log = SharedLog::create().map_err(Unobservable::Log)?;
         Ok(Self { library, log, expected: OnceCell::new() })
     }
 
@@ -91,19 +96,18 @@ impl Observer {
     /// while the observer exists.
     pub fn attach(&self, command: &mut Command) {
         self.expected.get_or_init(|| programs::first_image(command));
-        let own = std::process::id();
-        let descriptor = self.log.as_raw_fd();
-        command.env(layout::VARIABLE, format!("/proc/{own}/fd/{descriptor}"));
-        let given = command
-            .get_envs()
-            .find(|(name, _)| *name == "LD_PRELOAD")
-            .map_or_else(|| std::env::var_os("LD_PRELOAD"), |(_, value)| value.map(Into::into));
+        command.env(layout::VARIABLE, self.log.name());
+        let given =
+            command.get_envs().find(|(name, _)| *name == layout::PRELOAD_VARIABLE).map_or_else(
+                || std::env::var_os(layout::PRELOAD_VARIABLE),
+                |(_, value)| value.map(Into::into),
+            );
         let mut preload = OsString::from(&self.library);
         if let Some(given) = given.filter(|given| !given.is_empty()) {
             preload.push(":");
             preload.push(given);
         }
-        command.env("LD_PRELOAD", preload);
+        command.env(layout::PRELOAD_VARIABLE, preload);
     }
 
     /// Makes the first observed process end (by `SIGTERM`) when the calling thread does.
@@ -139,20 +143,11 @@ fn native(value: u64) -> [u8; 8] {
     value.to_ne_bytes()
 }
 
-#[cfg(target_os = "linux")]
-fn new_log() -> io::Result<File> {
-    use rustix::fs::{MemfdFlags, memfd_create};
-    let log = File::from(memfd_create(c"kache-observe", MemfdFlags::CLOEXEC)?);
-    log.set_len(layout::LOG_BYTES as u64)?;
-    let own = u64::from(std::process::id());
-    log.write_all_at(&native(layout::MAGIC), layout::WORD_MAGIC as u64 * 8)?;
-    log.write_all_at(&native(own), layout::WORD_WRAPPER_PID as u64 * 8)?;
-    Ok(log)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn new_log() -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Whether what failed may have failed for being observed: some loaders end a program into which the library
+/// cannot be loaded, as one of another architecture.
+pub fn may_be_to_blame(observation: &Result<Observation, String>) -> bool {
+    cfg!(target_vendor = "apple")
+        && observation.as_ref().is_ok_and(|observation| observation.complete.is_err())
 }
 
 /// Whether this process itself is being observed.
@@ -163,7 +158,13 @@ pub fn is_observed() -> bool {
 /// The library in the cache directory. That it has its name means that it was tried.
 fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
     let directory = cache_dir.join("lib");
-    let digest = store_format::Digest(*blake3::hash(LIBRARY).as_bytes());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(LIBRARY);
+    if !cfg!(target_os = "linux") {
+        // A trial on another version of the system says nothing of this one.
+        hasher.update(&Fact::Kernel.told().unwrap_or_default());
+    }
+    let digest = store_format::Digest(*hasher.finalize().as_bytes());
     let library = loadable(&directory.join(format!("observe-{digest}")))?;
     // A power cut may have left a name without its content.
     if fs::stat(&library).is_ok_and(|stat| stat.size_bytes == LIBRARY.len() as u64) {
@@ -177,7 +178,7 @@ fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
     fs::create_directories(&directory)?;
     let fresh = fs::temporary_name(&library);
     fs::write_new(&fresh, LIBRARY, 0o555)?;
-    if let Err(reason) = self_test(fresh.clone()) {
+    if let Err(reason) = self_test(&fresh) {
         if let Unobservable::SelfTest(reason) = &reason {
             fs::write_new(&verdict, reason.as_bytes(), 0o444)?;
         }
@@ -191,7 +192,7 @@ fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
     Ok(library)
 }
 
-/// The absolute form of the library's path. `LD_PRELOAD` is a list: a path with one of its
+/// The absolute form of the library's path. The variable that preloads it is a list: a path with one of its
 /// separators cannot be in it.
 fn loadable(library: &Path) -> Result<PathBuf, Unobservable> {
     let library = std::path::absolute(library).map_err(Unobservable::Log)?;
@@ -203,21 +204,48 @@ fn loadable(library: &Path) -> Result<PathBuf, Unobservable> {
     Ok(library)
 }
 
-/// Runs a shell that does nothing, and looks whether it was seen.
-fn self_test(library: PathBuf) -> Result<(), Unobservable> {
-    let observer = Observer::with_library(library)?;
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", ":"]).stdin(Stdio::null()).env_remove("LD_PRELOAD");
+/// Looks whether a process is seen. Where nobody has tried that yet, it is kache itself, which does more.
+fn self_test(library: &Path) -> Result<(), Unobservable> {
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", ":"]);
+        return observed(library, command, |_| None);
+    }
+    let failed = |error: io::Error| Unobservable::SelfTest(error.to_string());
+    let space = fs::temporary_name(library);
+    fs::create_directories(&space)?;
+    // As observed processes see it.
+    let directory = std::fs::canonicalize(&space).map_err(failed)?;
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.arg(trial::ARGUMENT).arg(&directory);
+    let verdict = observed(library, command, |observation| trial::unseen(observation, &directory));
+    fs::remove_tree(&space)?;
+    verdict
+}
+
+/// Runs a command that has nothing to say, and looks whether it was seen as `unseen` demands.
+fn observed(
+    library: &Path,
+    mut command: Command,
+    unseen: impl FnOnce(&Observation) -> Option<String>,
+) -> Result<(), Unobservable> {
+    let observer = Observer::with_library(library.to_owned())?;
+    command.stdin(Stdio::null()).env_remove(layout::PRELOAD_VARIABLE);
     observer.attach(&mut command);
-    let output =
-        command.output().map_err(|error| Unobservable::SelfTest(format!("/bin/sh: {error}")))?;
+    let program = command.get_program().display().to_string();
+    let failed = |what: &dyn fmt::Display| Unobservable::SelfTest(format!("{program}: {what}"));
+    let output = command.output().map_err(|error| failed(&error))?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if !output.status.success() || !said.is_empty() {
-        return Err(Unobservable::SelfTest(format!("/bin/sh: {} {said}", output.status)));
+        return Err(failed(&format_args!("{} {said}", output.status)));
     }
-    match observer.finish().complete {
-        Ok(()) => Ok(()),
-        Err(reason) => Err(Unobservable::SelfTest(format!("/bin/sh: {reason}"))),
+    let observation = observer.finish();
+    if let Err(reason) = &observation.complete {
+        return Err(failed(reason));
+    }
+    match unseen(&observation) {
+        Some(what) => Err(failed(&what)),
+        None => Ok(()),
     }
 }
 

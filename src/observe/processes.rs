@@ -72,27 +72,27 @@ impl Processes {
         self.by_pid.values().any(|balance| balance.loads > 0)
     }
 
-    /// An executable that ran and did not report, if there is one. The first process was started
-    /// by the wrapper, which announced nothing.
-    pub(crate) fn unreported(&mut self, first_pid: u64, images: &mut Images) -> Option<PathBuf> {
+    /// The executables that ran and did not report, each as often as that happened. The first process
+    /// was started by the wrapper, which announced nothing.
+    pub(crate) fn unreported(&mut self, first_pid: u64, images: &mut Images) -> Vec<PathBuf> {
         if let Some(first) = self.by_pid.get_mut(&first_pid)
             && !first.reports.is_empty()
         {
             first.reports.remove(0);
         }
         let nameless = self.by_pid.remove(&NAMELESS).unwrap_or_default().announced;
+        let mut unreported = Vec::new();
         let mut spare = Vec::new();
         for balance in self.by_pid.values_mut() {
-            if let Some(executable) = settle(&balance.announced, &mut balance.reports, images) {
-                return Some(executable.to_owned());
-            }
+            unreported.extend(settle(&balance.announced, &mut balance.reports, images));
             spare.append(&mut balance.reports);
         }
-        settle(&nameless, &mut spare, images).map(Path::to_owned)
+        unreported.extend(settle(&nameless, &mut spare, images));
+        unreported.into_iter().map(Path::to_owned).collect()
     }
 }
 
-/// Takes one report away for each announcement; returns the first announcement that has none.
+/// Takes one report away for each announcement; returns the announcements that have none.
 ///
 /// An executable that is gone may be behind any report, so it gets one that no other needs: a process
 /// number is given again in a long run, to a program that has nothing to do with the one before.
@@ -100,17 +100,19 @@ fn settle<'a>(
     announced: &'a [PathBuf],
     reports: &mut Vec<PathBuf>,
     images: &mut Images,
-) -> Option<&'a Path> {
+) -> Vec<&'a Path> {
+    let mut unreported = Vec::new();
     let mut gone = Vec::new();
     for executable in announced {
         let Some(image) = images.of(executable) else {
-            gone.push(executable);
+            gone.push(executable.as_path());
             continue;
         };
         match reports.iter().position(|report| report == image) {
-            Some(report) => reports.swap_remove(report),
-            None => return Some(executable),
-        };
+            Some(report) => drop(reports.swap_remove(report)),
+            None => unreported.push(executable.as_path()),
+        }
     }
-    gone.into_iter().find(|_| reports.pop().is_none()).map(PathBuf::as_path)
+    unreported.extend(gone.into_iter().filter(|_| reports.pop().is_none()));
+    unreported
 }

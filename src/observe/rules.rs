@@ -488,7 +488,20 @@ fn not_opaque(path: &Path) -> Result<Place, Uncacheable> {
 }
 
 /// The variables that decide which libraries a program starts with.
-const LOADERS_VARIABLES: [&[u8]; 2] = [library_path::VARIABLE.as_bytes(), b"LD_PRELOAD"];
+const LOADERS_VARIABLES: &[&[u8]] = if cfg!(target_vendor = "apple") {
+    &[
+        library_path::VARIABLE.as_bytes(),
+        b"DYLD_FALLBACK_FRAMEWORK_PATH",
+        b"DYLD_FRAMEWORK_PATH",
+        b"DYLD_INSERT_LIBRARIES",
+        b"DYLD_LIBRARY_PATH",
+        b"DYLD_ROOT_PATH",
+        b"DYLD_VERSIONED_FRAMEWORK_PATH",
+        b"DYLD_VERSIONED_LIBRARY_PATH",
+    ]
+} else {
+    &[library_path::VARIABLE.as_bytes(), b"LD_PRELOAD"]
+};
 
 /// Sockets of the C library's name services and of the system's log, which answer questions about
 /// users and hosts alone.

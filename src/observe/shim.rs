@@ -3,13 +3,13 @@
 //!
 //! It lives in processes that it knows nothing about, so:
 //!
-//! - It needs no library, holds no lock, allocates nothing, starts nothing and has no thread-local
-//!   state. It is safe in signal handlers, in children of `vfork`, and before the C library has
-//!   initialised itself.
-//! - Every definition here calls the next definition of the same name (or, before that can be
-//!   looked up, the system call that it stands for) exactly once, with the arguments that it was
+//! - It needs no library (on macOS the system's one), holds no lock, allocates nothing, starts nothing
+//!   and has no thread-local state. It is safe in signal handlers, in children of `vfork`, and before
+//!   the C library has initialised itself.
+//! - Every definition here calls the next definition of the same name (`next.rs`; or, before that can
+//!   be looked up, the system call that it stands for) exactly once, with the arguments that it was
 //!   given, and returns its result and its `errno`. The one exception is in `arguments.rs`.
-//!   Recording uses raw system calls alone, which leave `errno` as it is.
+//!   Recording uses what `system.rs` has alone, which leaves `errno` as it is.
 //! - Where the log cannot be reached, is full, or is not wanted, everything still works, and the
 //!   wrapper sees that the observation is incomplete.
 //! - Nothing here panics: there is no indexing and no unchecked arithmetic on foreign numbers.
@@ -18,8 +18,15 @@
 
 #[path = "shim/arguments.rs"]
 mod arguments;
+#[path = "shim/changes.rs"]
+mod changes;
+#[cfg(target_vendor = "apple")]
+#[path = "shim/darwin.rs"]
+mod darwin;
 #[path = "shim/descriptor.rs"]
 mod descriptor;
+#[path = "shim/environment.rs"]
+mod environment;
 #[path = "shim/exec.rs"]
 mod exec;
 #[path = "shim/files.rs"]
@@ -28,6 +35,9 @@ mod files;
 mod image;
 #[path = "layout.rs"]
 mod layout;
+#[cfg(target_os = "linux")]
+#[path = "shim/linux.rs"]
+mod linux;
 #[path = "shim/loaded.rs"]
 mod loaded;
 #[path = "shim/log.rs"]
@@ -52,10 +62,14 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 }
 
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
 extern "C" fn constructor() {
     log::open();
+    #[cfg(target_os = "linux")]
     next::resolve_common();
+    #[cfg(target_vendor = "apple")]
+    loaded::tell_at_exit();
 }

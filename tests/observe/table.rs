@@ -22,6 +22,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
     let observation = Observation {
         events,
         complete: Ok(()),
+        unreported: Vec::new(),
         processes: 1,
         root: Some("/t/script".into()),
         root_iterates_variables: false,

@@ -1,28 +1,37 @@
 //! Running programs: what is run, and that it is observed as well.
 
 use core::ffi::{c_char, c_int, c_uint, c_void};
-use core::ptr;
 
 use crate::arguments::Arguments;
+use crate::environment::Environment;
 use crate::files::{Path, failed, no_function, path};
-use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, VARIABLE, WROTE};
+use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, WROTE};
 use crate::log;
-use crate::next::{Next, as_function, next};
-use crate::system::{self, AT_FDCWD, PATH_BYTES_MAX, bytes, number};
+use crate::next::{Next, as_function, interpose, kernel_call, next};
+use crate::system::{self, AT_FDCWD, PATH_BYTES_MAX, bytes};
 
 /// Arguments or environment: C strings, closed by null.
 pub(crate) type List = *const *const c_char;
 type Any = *mut c_void;
 
 next! {
-    EXECVE = c"execve"; EXECVPE = c"execvpe"; FEXECVE = c"fexecve";
-    POSIX_SPAWN = c"posix_spawn"; POSIX_SPAWNP = c"posix_spawnp";
-    PIDFD_SPAWN = c"pidfd_spawn"; PIDFD_SPAWNP = c"pidfd_spawnp";
-    SYSTEM = c"system"; POPEN = c"popen";
-    ADD_OPEN = c"posix_spawn_file_actions_addopen";
+    EXECVE = "execve"; POSIX_SPAWN = "posix_spawn"; POSIX_SPAWNP = "posix_spawnp";
+    SYSTEM = "system"; POPEN = "popen"; ADD_OPEN = "posix_spawn_file_actions_addopen";
+}
+
+#[cfg(target_vendor = "apple")]
+next! {
+    EXECL = "execl"; EXECLE = "execle"; EXECLP = "execlp"; EXECV = "execv"; EXECVP = "execvp";
+}
+
+#[cfg(target_os = "linux")]
+next! {
+    EXECVPE = "execvpe"; FEXECVE = "fexecve"; PIDFD_SPAWN = "pidfd_spawn";
+    PIDFD_SPAWNP = "pidfd_spawnp";
 }
 
 /// Programs are run by children of `vfork`, where nothing can be looked up.
+#[cfg(target_os = "linux")]
 pub(crate) static COMMON: &[&Next] = &[&EXECVE, &EXECVPE, &FEXECVE, &POSIX_SPAWN, &POSIX_SPAWNP];
 
 /// The absolute path of a program, as far as it is known.
@@ -108,110 +117,6 @@ impl Executable {
     }
 }
 
-/// The environment for a program: the caller's, with the entries of the observation put back
-/// where they are missing. Its memory is its own, and is given back where the program did not
-/// start.
-struct Environment {
-    list: List,
-    memory: *mut u8,
-    memory_bytes: usize,
-}
-
-impl Environment {
-    fn new(given: List) -> Self {
-        let kept = Self { list: given, memory: ptr::null_mut(), memory_bytes: 0 };
-        let Some(entries) = log::entries() else { return kept };
-        // SAFETY: the caller's environment, as it passes it on.
-        let (preload, log) = unsafe {
-            (
-                bytes(system::find_variable(given, b"LD_PRELOAD")),
-                bytes(system::find_variable(given, VARIABLE.as_bytes())),
-            )
-        };
-        let is_first = preload.starts_with(entries.preload);
-        if is_first && log == entries.log {
-            return kept;
-        }
-        // SAFETY: as above.
-        unsafe { Self::rebuilt(given, preload, is_first, &entries) }.unwrap_or(kept)
-    }
-
-    /// # Safety
-    /// `given` is null or an array of C strings that ends with null.
-    unsafe fn rebuilt(
-        given: List,
-        preload: &[u8],
-        is_first: bool,
-        entries: &log::Entries,
-    ) -> Option<Self> {
-        let mut count = 0_usize;
-        // SAFETY: the array ends with null.
-        unsafe {
-            while !given.is_null() && !(*given.add(count)).is_null() {
-                count += 1;
-            }
-        }
-        let list_bytes = (count + 3) * size_of::<*const c_char>();
-        let text_bytes = preload.len() + entries.preload.len() + entries.log.len() + 64;
-        let memory_bytes = list_bytes + text_bytes;
-        let memory = system::map(None, memory_bytes);
-        if memory.is_null() {
-            return None;
-        }
-        let list: *mut *const c_char = memory.cast();
-        // SAFETY: the lists and both texts fit into the fresh memory, whose rest is zero.
-        unsafe {
-            let mut text = memory.add(list_bytes);
-            let mut put = |part: &[u8]| {
-                ptr::copy_nonoverlapping(part.as_ptr(), text, part.len());
-                text = text.add(part.len());
-                text
-            };
-            let mut length = 0;
-            for index in 0..count {
-                let entry = *given.add(index);
-                if !names(entry, b"LD_PRELOAD") && !names(entry, VARIABLE.as_bytes()) {
-                    *list.add(length) = entry;
-                    length += 1;
-                }
-            }
-            *list.add(length) = put(b"").cast();
-            put(b"LD_PRELOAD=");
-            if !is_first {
-                put(entries.preload);
-                if !preload.is_empty() {
-                    put(b":");
-                }
-            }
-            put(preload);
-            put(b"\0");
-            *list.add(length + 1) = put(b"").cast();
-            put(VARIABLE.as_bytes());
-            put(b"=");
-            put(entries.log);
-        }
-        Some(Self { list, memory, memory_bytes })
-    }
-}
-
-impl Drop for Environment {
-    fn drop(&mut self) {
-        if !self.memory.is_null() {
-            system::unmap(self.memory, self.memory_bytes);
-        }
-    }
-}
-
-/// Whether an entry is `name=…`.
-///
-/// # Safety
-/// `entry` is a C string.
-unsafe fn names(entry: *const c_char, name: &[u8]) -> bool {
-    // SAFETY: the caller says so.
-    let entry = unsafe { bytes(entry) };
-    entry.starts_with(name) && entry.get(name.len()) == Some(&b'=')
-}
-
 /// Announces that this process becomes another executable, tries it, and takes the announcement
 /// back when that fails.
 fn executing(executable: &Executable, name: (c_int, Path), run: impl FnOnce() -> c_int) -> c_int {
@@ -229,24 +134,49 @@ fn executing(executable: &Executable, name: (c_int, Path), run: impl FnOnce() ->
     result
 }
 
+type Execute = unsafe extern "C" fn(Path, List, List) -> c_int;
+
+/// Has the C library look for the program.
+#[cfg(target_os = "linux")]
+fn execute_searched(name: Path, arguments: List, environment: List) -> c_int {
+    match as_function!(EXECVPE.known(), Execute) {
+        // SAFETY: the arguments of who runs the program; the list is as the caller's.
+        Some(next) => unsafe { next(name, arguments, environment) },
+        None => {
+            no_function();
+            -1
+        }
+    }
+}
+
+/// Has the C library look for the program. It passes on the variables of this process.
+#[cfg(target_vendor = "apple")]
+fn execute_searched(name: Path, arguments: List, environment: List) -> c_int {
+    let own = system::replace_environment(environment);
+    let result = match as_function!(EXECVP.known(), unsafe extern "C" fn(Path, List) -> c_int) {
+        // SAFETY: the arguments of who runs the program.
+        Some(next) => unsafe { next(name, arguments) },
+        None => -1,
+    };
+    system::replace_environment(own);
+    result
+}
+
 fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_int {
-    type Execute = unsafe extern "C" fn(Path, List, List) -> c_int;
     let run = |executable: &[u8]| {
         let environment = Environment::new(environment);
         let extended = Arguments::new(executable, arguments);
         let arguments = extended.list;
-        let next = if searches { EXECVPE.known() } else { EXECVE.known() };
-        match as_function!(next, Execute) {
+        if searches {
+            return execute_searched(name, arguments, environment.list);
+        }
+        match as_function!(EXECVE.known(), Execute) {
             // SAFETY: the caller's own arguments; the list is as the caller's.
             Some(next) => unsafe { next(name, arguments, environment.list) },
-            None if searches => {
-                no_function();
-                -1
-            }
             None => {
                 let arguments =
                     [name as isize, arguments as isize, environment.list as isize, 0, 0, 0];
-                system::returned(system::call(number::EXECVE, arguments)) as c_int
+                kernel_call!(EXECVE, arguments) as c_int
             }
         }
     };
@@ -264,26 +194,30 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
     executing(&executable, (AT_FDCWD, name), || run(executable.path()))
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 pub(crate) extern "C" fn execve(name: Path, arguments: List, environment: List) -> c_int {
     execute(name, arguments, environment, false)
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn execv(name: Path, arguments: List) -> c_int {
     execute(name, arguments, system::environment(), false)
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn execvp(name: Path, arguments: List) -> c_int {
     execute(name, arguments, system::environment(), true)
 }
 
+interpose! { execve = EXECVE; execv = EXECV; execvp = EXECVP; }
+
+#[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 extern "C" fn execvpe(name: Path, arguments: List, environment: List) -> c_int {
     execute(name, arguments, environment, true)
 }
 
+#[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> c_int {
     let mut executable = Executable::new();
@@ -301,6 +235,7 @@ extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> 
     })
 }
 
+#[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn execveat(
     directory: c_int,
@@ -322,7 +257,7 @@ pub(crate) extern "C" fn execveat(
             flags as isize,
             0,
         ];
-        system::returned(system::call(number::EXECVEAT, arguments)) as c_int
+        kernel_call!(EXECVEAT, arguments) as c_int
     })
 }
 
@@ -351,9 +286,9 @@ extern "C" fn execute_list_with_environment(name: Path, arguments: List) -> c_in
 /// Functions with any number of arguments: those that came in registers are stored right before
 /// the others, which makes the list that the function is about.
 macro_rules! list_family {
-    ($($name:ident $handler:ident;)*) => {
+    ($($name:ident $next:ident $handler:ident;)*) => {
         $(#[unsafe(naked)]
-        #[unsafe(no_mangle)]
+        #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         unsafe extern "C" fn $name() -> c_int {
             #[cfg(target_arch = "x86_64")]
             core::arch::naked_asm!(
@@ -372,7 +307,20 @@ macro_rules! list_family {
                 "ret",
                 handler = sym $handler,
             );
-            #[cfg(target_arch = "aarch64")]
+            // All but the program and the first argument are on the stack already.
+            #[cfg(all(target_arch = "aarch64", target_vendor = "apple"))]
+            core::arch::naked_asm!(
+                "sub sp, sp, #32",
+                "str x30, [sp]",
+                "str x1, [sp, #24]",
+                "add x1, sp, #24",
+                "bl {handler}",
+                "ldr x30, [sp]",
+                "add sp, sp, #32",
+                "ret",
+                handler = sym $handler,
+            );
+            #[cfg(all(target_arch = "aarch64", not(target_vendor = "apple")))]
             core::arch::naked_asm!(
                 "sub sp, sp, #64",
                 "str x30, [sp]",
@@ -387,14 +335,15 @@ macro_rules! list_family {
                 "ret",
                 handler = sym $handler,
             );
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
 list_family! {
-    execl execute_list;
-    execlp execute_list_searched;
-    execle execute_list_with_environment;
+    execl EXECL execute_list;
+    execlp EXECLP execute_list_searched;
+    execle EXECLE execute_list_with_environment;
 }
 
 /// Starts a program by a function of the `posix_spawn` family. The number of the new process is
@@ -425,6 +374,9 @@ fn spawned(
     let extended = Arguments::new(executable.path(), arguments);
     let arguments = extended.list;
     let [actions, attributes] = rest;
+    if system::takes_own_place(attributes) {
+        log::blind("a program that takes the place of another by `posix_spawn`");
+    }
     let error = match as_function!(next.find(), Spawn) {
         // SAFETY: the caller's own arguments; the list is as the caller's.
         Some(next) => unsafe { next(to, name, actions, attributes, arguments, full.list) },
@@ -446,7 +398,7 @@ fn spawned(
 
 macro_rules! spawn_family {
     ($($name:ident $next:ident $how:expr;)*) => {
-        $(#[unsafe(no_mangle)]
+        $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         extern "C" fn $name(
             to: *mut c_int,
             name: Path,
@@ -456,13 +408,18 @@ macro_rules! spawn_family {
             environment: List,
         ) -> c_int {
             spawned(&$next, to, name, [actions, attributes], arguments, environment, $how)
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
 spawn_family! {
     posix_spawn POSIX_SPAWN (false, true);
     posix_spawnp POSIX_SPAWNP (true, true);
+}
+
+#[cfg(target_os = "linux")]
+spawn_family! {
     pidfd_spawn PIDFD_SPAWN (false, false);
     pidfd_spawnp PIDFD_SPAWNP (true, false);
 }
@@ -470,7 +427,7 @@ spawn_family! {
 /// The shell that the C library runs commands with.
 const SHELL: &[u8] = b"/bin/sh";
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn system(command: *const c_char) -> c_int {
     let status = match as_function!(SYSTEM.find(), unsafe extern "C" fn(*const c_char) -> c_int) {
         // SAFETY: the caller's own argument.
@@ -486,7 +443,7 @@ extern "C" fn system(command: *const c_char) -> c_int {
     status
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn popen(command: *const c_char, mode: *const c_char) -> Any {
     type Open = unsafe extern "C" fn(*const c_char, *const c_char) -> Any;
     let stream = match as_function!(POPEN.find(), Open) {
@@ -501,7 +458,7 @@ extern "C" fn popen(command: *const c_char, mode: *const c_char) -> Any {
 }
 
 /// A file that a program gets open: it is recorded as if it were opened now.
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn posix_spawn_file_actions_addopen(
     actions: Any,
     descriptor: c_int,
@@ -527,3 +484,5 @@ extern "C" fn posix_spawn_file_actions_addopen(
         None => system::ENOSYS,
     }
 }
+
+interpose! { system = SYSTEM; popen = POPEN; posix_spawn_file_actions_addopen = ADD_OPEN; }

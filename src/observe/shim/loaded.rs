@@ -9,22 +9,44 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::files::{self, Path, no_function};
 use crate::layout::{LOADED, LOADING, OPENED_LIBRARY, TOLD};
-use crate::next::{Next, as_function, next};
+#[cfg(target_os = "linux")]
+use crate::next::Next;
+use crate::next::{as_function, interpose, next};
 use crate::system::{self, bytes};
 use crate::{image, log};
 
-next! { DLOPEN = c"dlopen"; DLMOPEN = c"dlmopen"; DLCLOSE = c"dlclose"; EXIT = c"_exit"; }
+next! { DLOPEN = "dlopen"; DLCLOSE = "dlclose"; EXIT = "_exit"; }
+
+#[cfg(target_os = "linux")]
+next! { DLMOPEN = "dlmopen"; }
+
+#[cfg(target_vendor = "apple")]
+next! { EXIT_NOW = "_Exit"; }
 
 /// Names that must be known before they are called.
+#[cfg(target_os = "linux")]
 pub(crate) static COMMON: &[&Next] = &[&DLOPEN, &EXIT];
 
 /// The process that loaded something and has not told since. The children of `fork` and `vfork` see
 /// that it is not they.
 static LOADER: AtomicU64 = AtomicU64::new(0);
 
+#[cfg(target_os = "linux")]
 #[used]
 #[unsafe(link_section = ".fini_array")]
 static DESTRUCTOR: extern "C" fn() = tell;
+
+/// Has the libraries told when the process ends.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn tell_at_exit() {
+    unsafe extern "C" {
+        fn atexit(function: extern "C" fn()) -> c_int;
+    }
+    // SAFETY: a function without arguments, in a library that is never unloaded.
+    if unsafe { atexit(tell) } != 0 {
+        log::blind("a process that cannot tell what it loaded");
+    }
+}
 
 /// Tells which libraries this process has that it did not start with, if there may be new ones.
 pub(crate) extern "C" fn tell() {
@@ -41,7 +63,8 @@ extern "C" fn asked_for(name: Path) -> *mut c_void {
     if !name.is_null() {
         // SAFETY: a C string, as `dlopen` demands.
         let name = unsafe { bytes(name) };
-        if name.contains(&b'$') {
+        // What begins so on macOS is found by who asks.
+        if name.contains(&b'$') || name.starts_with(b"@") {
             log::blind("a library found by a name with a variable in it");
         } else if name.contains(&b'/') {
             files::path(OPENED_LIBRARY, system::AT_FDCWD, name);
@@ -64,7 +87,7 @@ extern "C" fn no_library(_name: Path, _flags: c_int) -> *mut c_void {
 /// `dlopen` searches where its caller says, and knows the caller by the return address; so this
 /// definition leaves no trace on the stack.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 unsafe extern "C" fn dlopen(name: Path, flags: c_int) -> *mut c_void {
     #[cfg(target_arch = "x86_64")]
     core::arch::naked_asm!(
@@ -91,6 +114,7 @@ unsafe extern "C" fn dlopen(name: Path, flags: c_int) -> *mut c_void {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 extern "C" fn dlmopen(space: isize, name: Path, flags: c_int) -> *mut c_void {
     type Open = unsafe extern "C" fn(isize, Path, c_int) -> *mut c_void;
@@ -102,7 +126,7 @@ extern "C" fn dlmopen(space: isize, name: Path, flags: c_int) -> *mut c_void {
     }
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn dlclose(library: *mut c_void) -> c_int {
     tell();
     match as_function!(DLCLOSE.find(), unsafe extern "C" fn(*mut c_void) -> c_int) {
@@ -126,12 +150,15 @@ fn end(status: c_int) -> ! {
     }
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn _exit(status: c_int) -> ! {
     end(status)
 }
 
+#[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 extern "C" fn _Exit(status: c_int) -> ! {
     end(status)
 }
+
+interpose! { dlopen = DLOPEN; dlclose = DLCLOSE; _exit = EXIT; _exit = EXIT_NOW; }

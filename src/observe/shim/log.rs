@@ -8,9 +8,10 @@ use core::sync::atomic::{
 };
 
 use crate::layout::{
-    BLIND, COMPILER_ARGUMENTS_BYTES_MAX, COMPILER_ARGUMENTS_OFFSET, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LOADED, LOG_BYTES, MAGIC, PROBES,
-    RECORD_HEADER_BYTES, SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_COMPILER_ARGUMENTS, WORD_END_WITH_WRAPPER, WORD_FIRST_PID,
-    WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WORD_WRAPPER_PID,
+    BLIND, COMPILER_ARGUMENTS_BYTES_MAX, COMPILER_ARGUMENTS_OFFSET, HEADER_BYTES, HEAP_BYTES,
+    HEAP_OFFSET, LOADED, LOG_BYTES, MAGIC, PRELOAD_VARIABLE, PROBES, RECORD_HEADER_BYTES,
+    SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_COMPILER_ARGUMENTS, WORD_END_WITH_WRAPPER,
+    WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WORD_WRAPPER_PID,
 };
 use crate::system::{self, PATH_BYTES_MAX};
 
@@ -19,8 +20,8 @@ static MAPPING: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 /// Set once the log was found to be absent or not to be a log.
 static ABSENT: AtomicU8 = AtomicU8::new(0);
 
-/// The entries that programs started from here need in their environment: `LD_PRELOAD` with this
-/// library, and the log's variable. Empty before the log is open.
+/// The entries that programs started from here need in their environment: the list of libraries with this
+/// one, and the log's variable. Empty before the log is open.
 pub(crate) struct Entries {
     pub(crate) preload: &'static [u8],
     pub(crate) log: &'static [u8],
@@ -89,7 +90,7 @@ pub(crate) fn open() {
     let (log, preload) = unsafe {
         (
             system::find_variable(environment, VARIABLE.as_bytes()),
-            system::find_variable(environment, b"LD_PRELOAD"),
+            system::find_variable(environment, PRELOAD_VARIABLE.as_bytes()),
         )
     };
     let mapping = if log.is_null() { ptr::null_mut() } else { map(log) };
@@ -131,8 +132,7 @@ fn report_start(mapping: *mut u8) {
         }
     }
     let mut buffer = [0; PATH_BYTES_MAX];
-    let executable = system::read_link(system::AT_FDCWD, c"/proc/self/exe".as_ptr(), &mut buffer);
-    let executable = executable.unwrap_or_default();
+    let executable = system::executable_path(&mut buffer).unwrap_or_default();
     // SAFETY: only the one that opened the log comes here; nobody reads before the length is
     // published.
     unsafe {

@@ -1,32 +1,35 @@
 //! Asking whether something is there and where it leads, without reading it.
 
-use core::ffi::{c_char, c_int, c_uint, c_void};
+#[cfg(target_os = "linux")]
+use core::ffi::c_uint;
+use core::ffi::{c_char, c_int, c_void};
 
 use crate::files::{Path, failed, no_function, path};
 use crate::layout::{FOUND, LINK_READ};
 use crate::log;
-use crate::next::{Next, as_function, next};
-use crate::system::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EFAULT, EINVAL, PATH_BYTES_MAX, bytes,
-    number,
-};
+#[cfg(target_os = "linux")]
+use crate::next::Next;
+use crate::next::{as_function, interpose, kernel_call, next};
+use crate::system::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EFAULT, EINVAL, PATH_BYTES_MAX, bytes};
 
 type Buffer = *mut c_void;
 
 next! {
-    STAT = c"stat"; STAT64 = c"stat64"; LSTAT = c"lstat"; LSTAT64 = c"lstat64";
-    FSTATAT = c"fstatat"; FSTATAT64 = c"fstatat64"; STATX = c"statx";
-    XSTAT = c"__xstat"; XSTAT64 = c"__xstat64"; LXSTAT = c"__lxstat"; LXSTAT64 = c"__lxstat64";
-    FXSTATAT = c"__fxstatat"; FXSTATAT64 = c"__fxstatat64";
-    ACCESS = c"access"; EACCESS = c"eaccess"; EUIDACCESS = c"euidaccess";
-    FACCESSAT = c"faccessat";
-    READLINK = c"readlink"; READLINKAT = c"readlinkat"; READLINK_CHK = c"__readlink_chk";
-    READLINKAT_CHK = c"__readlinkat_chk";
-    REALPATH = c"realpath"; REALPATH_CHK = c"__realpath_chk";
-    CANONICALIZE = c"canonicalize_file_name";
+    STAT = "stat"; LSTAT = "lstat"; FSTATAT = "fstatat"; ACCESS = "access"; FACCESSAT = "faccessat";
+    READLINK = "readlink"; READLINKAT = "readlinkat"; REALPATH = "realpath";
+}
+
+#[cfg(target_os = "linux")]
+next! {
+    STAT64 = "stat64"; LSTAT64 = "lstat64"; FSTATAT64 = "fstatat64"; STATX = "statx";
+    XSTAT = "__xstat"; XSTAT64 = "__xstat64"; LXSTAT = "__lxstat"; LXSTAT64 = "__lxstat64";
+    FXSTATAT = "__fxstatat"; FXSTATAT64 = "__fxstatat64"; EACCESS = "eaccess";
+    EUIDACCESS = "euidaccess"; READLINK_CHK = "__readlink_chk"; READLINKAT_CHK = "__readlinkat_chk";
+    REALPATH_CHK = "__realpath_chk"; CANONICALIZE = "canonicalize_file_name";
 }
 
 /// Simple names, often used where a lookup would be dangerous.
+#[cfg(target_os = "linux")]
 pub(crate) static COMMON: &[&Next] = &[
     &STAT,
     &STAT64,
@@ -41,7 +44,7 @@ pub(crate) static COMMON: &[&Next] = &[
     &READLINKAT,
 ];
 
-fn probed(directory: c_int, name: Path, result: c_int) -> c_int {
+pub(crate) fn probed(directory: c_int, name: Path, result: c_int) -> c_int {
     if result == 0 {
         if !name.is_null() {
             // SAFETY: the kernel has read the path.
@@ -65,40 +68,46 @@ fn probed(directory: c_int, name: Path, result: c_int) -> c_int {
 macro_rules! probe_family {
     ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*)
         $directory:expr, $call:ident [$($raw:expr),*];)*) => {
-        $(#[unsafe(no_mangle)]
+        $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         pub(crate) extern "C" fn $name($($argument: $type),*) -> c_int {
             let result = match as_function!($next.known(), unsafe extern "C" fn($($type),*) -> c_int) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($($argument),*) },
-                None => system::returned(system::call(number::$call, [$($raw as isize),*])) as c_int,
+                None => kernel_call!($call, [$($raw as isize),*]) as c_int,
             };
             probed($directory, $path, result)
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
 probe_family! { path:
     stat STAT (path: Path, to: Buffer) AT_FDCWD, FSTATAT [AT_FDCWD, path, to, 0, 0, 0];
-    stat64 STAT64 (path: Path, to: Buffer) AT_FDCWD, FSTATAT [AT_FDCWD, path, to, 0, 0, 0];
     lstat LSTAT (path: Path, to: Buffer) AT_FDCWD,
-        FSTATAT [AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW, 0, 0];
-    lstat64 LSTAT64 (path: Path, to: Buffer) AT_FDCWD,
         FSTATAT [AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW, 0, 0];
     fstatat FSTATAT (at: c_int, path: Path, to: Buffer, flags: c_int) at,
         FSTATAT [at, path, to, flags, 0, 0];
-    fstatat64 FSTATAT64 (at: c_int, path: Path, to: Buffer, flags: c_int) at,
-        FSTATAT [at, path, to, flags, 0, 0];
-    statx STATX (at: c_int, path: Path, flags: c_int, mask: c_uint, to: Buffer) at,
-        STATX [at, path, flags, mask, to, 0];
     access ACCESS (path: Path, mode: c_int) AT_FDCWD, FACCESSAT [AT_FDCWD, path, mode, 0, 0, 0];
     faccessat FACCESSAT (at: c_int, path: Path, mode: c_int, flags: c_int) at,
         FACCESSAT2 [at, path, mode, flags, 0, 0];
 }
 
+#[cfg(target_os = "linux")]
+probe_family! { path:
+    stat64 STAT64 (path: Path, to: Buffer) AT_FDCWD, FSTATAT [AT_FDCWD, path, to, 0, 0, 0];
+    lstat64 LSTAT64 (path: Path, to: Buffer) AT_FDCWD,
+        FSTATAT [AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW, 0, 0];
+    fstatat64 FSTATAT64 (at: c_int, path: Path, to: Buffer, flags: c_int) at,
+        FSTATAT [at, path, to, flags, 0, 0];
+    statx STATX (at: c_int, path: Path, flags: c_int, mask: c_uint, to: Buffer) at,
+        STATX [at, path, flags, mask, to, 0];
+}
+
 /// Probes that only older C libraries have, and others that are rare: looked up when called.
+#[cfg(target_os = "linux")]
 macro_rules! rare_probe_family {
     ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*) $directory:expr;)*) => {
-        $(#[unsafe(no_mangle)]
+        $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         extern "C" fn $name($($argument: $type),*) -> c_int {
             let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
                 // SAFETY: the caller's own arguments.
@@ -106,10 +115,12 @@ macro_rules! rare_probe_family {
                 None => { no_function(); -1 }
             };
             probed($directory, $path, result)
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
+#[cfg(target_os = "linux")]
 rare_probe_family! { path:
     __xstat XSTAT (version: c_int, path: Path, to: Buffer) AT_FDCWD;
     __xstat64 XSTAT64 (version: c_int, path: Path, to: Buffer) AT_FDCWD;
@@ -119,13 +130,6 @@ rare_probe_family! { path:
     __fxstatat64 FXSTATAT64 (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) at;
     eaccess EACCESS (path: Path, mode: c_int) AT_FDCWD;
     euidaccess EUIDACCESS (path: Path, mode: c_int) AT_FDCWD;
-}
-
-/// Records a system call that was made without its function in the C library.
-pub(crate) fn probed_raw(directory: c_int, name: Path, flags: c_int, result: isize) {
-    if flags & AT_EMPTY_PATH == 0 {
-        probed(directory, name, if result < 0 { -1 } else { 0 });
-    }
 }
 
 pub(crate) fn link_read(directory: c_int, name: Path, length: isize) -> isize {
@@ -149,7 +153,7 @@ pub(crate) fn link_read(directory: c_int, name: Path, length: isize) -> isize {
 
 macro_rules! link_family {
     ($path:ident, $to:ident, $size:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*) $directory:expr;)*) => {
-        $(#[unsafe(no_mangle)]
+        $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         extern "C" fn $name($($argument: $type),*) -> isize {
             let length = match as_function!($next.known(), unsafe extern "C" fn($($type),*) -> isize) {
                 // SAFETY: the caller's own arguments.
@@ -157,17 +161,22 @@ macro_rules! link_family {
                 None => {
                     let at = $directory as isize;
                     let arguments = [at, $path as isize, $to as isize, $size as isize, 0, 0];
-                    system::returned(system::call(number::READLINKAT, arguments))
+                    kernel_call!(READLINKAT, arguments)
                 }
             };
             link_read($directory, $path, length)
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
 link_family! { path, to, size:
     readlink READLINK (path: Path, to: *mut c_char, size: usize) AT_FDCWD;
     readlinkat READLINKAT (at: c_int, path: Path, to: *mut c_char, size: usize) at;
+}
+
+#[cfg(target_os = "linux")]
+link_family! { path, to, size:
     __readlink_chk READLINK_CHK (path: Path, to: *mut c_char, size: usize, object: usize) AT_FDCWD;
     __readlinkat_chk READLINKAT_CHK (at: c_int, path: Path, to: *mut c_char, size: usize, object: usize) at;
 }
@@ -205,7 +214,7 @@ fn resolved(name: Path, resolved: *const c_char) {
 
 macro_rules! resolve_family {
     ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*);)*) => {
-        $(#[unsafe(no_mangle)]
+        $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         extern "C" fn $name($($argument: $type),*) -> *mut c_char {
             let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> *mut c_char) {
                 // SAFETY: the caller's own arguments.
@@ -214,12 +223,25 @@ macro_rules! resolve_family {
             };
             resolved($path, result);
             result
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
 resolve_family! { path:
     realpath REALPATH (path: Path, to: *mut c_char);
+}
+
+#[cfg(target_vendor = "apple")]
+next! { REALPATH_EXTENDED = "realpath$DARWIN_EXTSN"; }
+
+#[cfg(target_vendor = "apple")]
+resolve_family! { path:
+    realpath_extended REALPATH_EXTENDED (path: Path, to: *mut c_char);
+}
+
+#[cfg(target_os = "linux")]
+resolve_family! { path:
     __realpath_chk REALPATH_CHK (path: Path, to: *mut c_char, size: usize);
     canonicalize_file_name CANONICALIZE (path: Path);
 }

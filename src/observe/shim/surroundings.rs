@@ -1,22 +1,20 @@
 //! What the C library itself looks up around a process, past its own public functions: the locale
-//! and the time zone. And what puts other files behind the same paths.
+//! and the time zone.
 
-use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
+use core::ffi::{c_char, c_int, c_long, c_void};
 
 use crate::files::{Path, no_function};
 use crate::layout::{READ, VARIABLE_READ};
 use crate::log;
-use crate::next::{as_function, next};
-use crate::system::{bytes, number};
+use crate::next::{as_function, interpose, next};
+use crate::system::bytes;
 
 type Any = *mut c_void;
 
 next! {
-    SETLOCALE = c"setlocale"; NEWLOCALE = c"newlocale";
-    LOCALTIME = c"localtime"; LOCALTIME_R = c"localtime_r"; MKTIME = c"mktime"; TZSET = c"tzset";
-    CTIME = c"ctime"; CTIME_R = c"ctime_r"; STRFTIME = c"strftime";
-    CHROOT = c"chroot"; PIVOT_ROOT = c"pivot_root"; SETNS = c"setns"; MOUNT = c"mount";
-    UNSHARE = c"unshare";
+    SETLOCALE = "setlocale"; NEWLOCALE = "newlocale"; LOCALTIME = "localtime";
+    LOCALTIME_R = "localtime_r"; MKTIME = "mktime"; TZSET = "tzset"; CTIME = "ctime";
+    CTIME_R = "ctime_r"; STRFTIME = "strftime";
 }
 
 /// Variables that decide which locale the empty name stands for.
@@ -45,7 +43,7 @@ fn locale_chosen(name: Path) {
     }
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn setlocale(category: c_int, name: Path) -> *mut c_char {
     type Set = unsafe extern "C" fn(c_int, Path) -> *mut c_char;
     locale_chosen(name);
@@ -56,7 +54,7 @@ extern "C" fn setlocale(category: c_int, name: Path) -> *mut c_char {
     }
 }
 
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn newlocale(categories: c_int, name: Path, base: Any) -> Any {
     locale_chosen(name);
     match as_function!(NEWLOCALE.find(), unsafe extern "C" fn(c_int, Path, Any) -> Any) {
@@ -66,6 +64,8 @@ extern "C" fn newlocale(categories: c_int, name: Path, base: Any) -> Any {
     }
 }
 
+interpose! { setlocale = SETLOCALE; newlocale = NEWLOCALE; }
+
 fn zone_asked_for() {
     looked_up(b"TZ");
     log::text(READ, &[b"/etc/localtime"]);
@@ -73,7 +73,7 @@ fn zone_asked_for() {
 
 macro_rules! zone_family {
     ($($name:ident $next:ident ($($argument:ident: $type:ty),*) -> $result:ty, $none:expr;)*) => {
-        $(#[unsafe(no_mangle)]
+        $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
         extern "C" fn $name($($argument: $type),*) -> $result {
             zone_asked_for();
             match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> $result) {
@@ -81,7 +81,8 @@ macro_rules! zone_family {
                 Some(next) => unsafe { next($($argument),*) },
                 None => $none,
             }
-        })*
+        }
+        interpose! { $name = $next; })*
     };
 }
 
@@ -98,43 +99,4 @@ zone_family! {
 fn no_result() -> c_int {
     no_function();
     -1
-}
-
-/// Whether a system call makes paths lead to other files. `argument` is its first.
-pub(crate) fn changes_paths(call: isize, argument: isize) -> bool {
-    const CLONE_NEWNS: isize = 0x0002_0000;
-    match call {
-        number::CHROOT | number::PIVOT_ROOT | number::SETNS | number::MOUNT => true,
-        number::UNSHARE => argument & CLONE_NEWNS != 0,
-        _ => false,
-    }
-}
-
-/// Records that from here on paths lead to other files than they do for the wrapper.
-pub(crate) fn paths_changed() {
-    log::blind("paths of a file system of its own");
-}
-
-macro_rules! other_paths_family {
-    ($($name:ident $next:ident $call:ident ($first:ident: $first_type:ty $(, $argument:ident: $type:ty)*);)*) => {
-        $(#[unsafe(no_mangle)]
-        extern "C" fn $name($first: $first_type $(, $argument: $type)*) -> c_int {
-            if changes_paths(number::$call, $first as isize) {
-                paths_changed();
-            }
-            match as_function!($next.find(), unsafe extern "C" fn($first_type $(, $type)*) -> c_int) {
-                // SAFETY: the caller's own arguments.
-                Some(next) => unsafe { next($first $(, $argument)*) },
-                None => no_result(),
-            }
-        })*
-    };
-}
-
-other_paths_family! {
-    chroot CHROOT CHROOT (path: Path);
-    pivot_root PIVOT_ROOT PIVOT_ROOT (root: Path, old: Path);
-    setns SETNS SETNS (descriptor: c_int, kind: c_int);
-    mount MOUNT MOUNT (source: Path, target: Path, kind: Path, flags: c_ulong, data: Any);
-    unshare UNSHARE UNSHARE (flags: c_int);
 }
