@@ -20,6 +20,8 @@ pub enum Access {
     Removed(PathBuf),
     /// The names in a directory were read.
     Listed(PathBuf),
+    /// The names in a directory were read by code that was loaded later, such as a procedural macro.
+    ListedLater(PathBuf),
     /// Something was looked for and is not there.
     Missing(PathBuf),
     /// Something was asked for, and is there.
@@ -67,6 +69,7 @@ impl Access {
             | Self::Linked { link: path, .. }
             | Self::Removed(path)
             | Self::Listed(path)
+            | Self::ListedLater(path)
             | Self::Missing(path)
             | Self::Found(path)
             | Self::LinkRead(path)
@@ -112,6 +115,7 @@ impl fmt::Display for Access {
             }
             Self::Removed(path) => write!(f, "removed {}", path.display()),
             Self::Listed(path) => write!(f, "listed {}", path.display()),
+            Self::ListedLater(path) => write!(f, "listed later {}", path.display()),
             Self::Missing(path) => write!(f, "missing {}", path.display()),
             Self::Found(path) => write!(f, "found {}", path.display()),
             Self::LinkRead(path) => write!(f, "link {}", path.display()),

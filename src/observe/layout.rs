@@ -92,5 +92,7 @@ pub(crate) const MACHINE: u8 = 20;
 pub(crate) const LOADING: u8 = 21;
 /// What this process loaded since its last `LOADING` is recorded.
 pub(crate) const TOLD: u8 = 22;
+/// Like `LISTED`, by code that the process did not start with.
+pub(crate) const LISTED_LATER: u8 = 23;
 /// Something happened that cannot be followed; the text says what.
 pub(crate) const BLIND: u8 = 18;

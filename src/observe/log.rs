@@ -16,7 +16,7 @@ use super::access::Access;
 use super::ground::flat;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
-    LINKED, LISTED, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK,
+    LINKED, LISTED, LISTED_LATER, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK,
     OPENED_LIBRARY, PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX,
     TOLD, VARIABLE_READ, WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
@@ -287,6 +287,7 @@ impl Reader {
             },
             REMOVED => Access::Removed(path()),
             LISTED => Access::Listed(path()),
+            LISTED_LATER => Access::ListedLater(path()),
             MISSING => self.probed(path(), false),
             FOUND => self.probed(path(), true),
             LINK_READ => Access::LinkRead(path()),

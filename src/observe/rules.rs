@@ -185,6 +185,7 @@ impl<'a> Links<'a> {
         let redirect = |access: &Access| match access {
             Access::Read(path) => Access::Read(self.lead(path)),
             Access::Listed(path) => Access::Listed(self.lead(path)),
+            Access::ListedLater(path) => Access::ListedLater(self.lead(path)),
             Access::Missing(path) => Access::Missing(self.lead(path)),
             Access::Found(path) => Access::Found(self.lead(path)),
             Access::Executed(path) => Access::Executed(self.lead(path)),
@@ -275,9 +276,11 @@ impl<'a> Sorter<'a> {
                 self.compares_files |= is_index_of_files(path);
                 self.read(path);
             }
-            Access::Listed(path) => {
+            Access::Listed(path) | Access::ListedLater(path) => {
                 not_opaque(path)?;
-                if !self.is_known(path) && !self.ground.is_searched(path) {
+                let is_search =
+                    || matches!(access, Access::Listed(_)) && self.ground.is_searched(path);
+                if !self.is_known(path) && !is_search() {
                     self.listings.insert(path);
                 }
             }
@@ -350,7 +353,8 @@ impl<'a> Sorter<'a> {
     fn variable(&mut self, name: &'a OsStr, by: Option<&Path>) {
         let name = name.as_bytes();
         let by_compiler = by.is_some_and(|by| self.ground.is_covered(by));
-        let is_noise = is_noise_variable(name)
+        let by_name = by.is_none_or(|by| self.root == Some(by)) && !by_compiler;
+        let is_noise = is_noise_variable(name) && !(by_name && variables::is_of_session(name))
             || by_compiler && variables::is_compiler_noise(name)
             || !self.runs_make && variables::is_make_noise(name)
             || by.is_some_and(|by| variables::is_language(name, by));

@@ -61,39 +61,39 @@ const NOISE: &[(&str, &[&str])] = &[
         "names how the compiler is called, not what it does; the programs that run are inputs",
         &["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER", "RUST_RECURSION_COUNT"],
     ),
-    (
-        "identifies a login session or a shell",
-        &[
-            "_",
-            "SHLVL",
-            "OLDPWD",
-            "PWD",
-            "DISPLAY",
-            "WAYLAND_DISPLAY",
-            "XAUTHORITY",
-            "SSH_AUTH_SOCK",
-            "SSH_AGENT_PID",
-            "SSH_CLIENT",
-            "SSH_CONNECTION",
-            "SSH_TTY",
-            "XDG_SESSION_ID",
-            "XDG_SESSION_TYPE",
-            "XDG_SESSION_CLASS",
-            "XDG_SEAT",
-            "XDG_VTNR",
-            "XDG_RUNTIME_DIR",
-            "DBUS_SESSION_BUS_ADDRESS",
-            "INVOCATION_ID",
-            "JOURNAL_STREAM",
-            "SYSTEMD_EXEC_PID",
-            "MANAGERPID",
-            "MAIL",
-            "HISTFILE",
-            "HISTSIZE",
-            "PS1",
-            "PROMPT_COMMAND",
-        ],
-    ),
+];
+
+/// A login session or a shell: noise where a program looks that up, which shows and asks by it; not where
+/// a macro or a build script does so by name, whatever it wants with it.
+const SESSION: &[&str] = &[
+    "_",
+    "SHLVL",
+    "OLDPWD",
+    "PWD",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "SSH_AUTH_SOCK",
+    "SSH_AGENT_PID",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "XDG_SESSION_ID",
+    "XDG_SESSION_TYPE",
+    "XDG_SESSION_CLASS",
+    "XDG_SEAT",
+    "XDG_VTNR",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "SYSTEMD_EXEC_PID",
+    "MANAGERPID",
+    "MAIL",
+    "HISTFILE",
+    "HISTSIZE",
+    "PS1",
+    "PROMPT_COMMAND",
 ];
 
 /// Beginnings of names that are noise whoever looks them up: kache's own.
@@ -200,9 +200,16 @@ fn is_in(table: &[(&str, &[&str])], name: &[u8]) -> bool {
     table.iter().any(|(_, names)| names.iter().any(|noise| noise.as_bytes() == name))
 }
 
-/// Whether a variable cannot change an output, whoever looks it up.
+/// Whether a variable cannot change an output unless somebody wants just that one.
 pub fn is_noise_variable(name: &[u8]) -> bool {
-    is_in(NOISE, name) || NOISE_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+    is_in(NOISE, name)
+        || is_of_session(name)
+        || NOISE_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+/// Whether a variable tells of the session or the shell.
+pub(super) fn is_of_session(name: &[u8]) -> bool {
+    SESSION.iter().any(|known| known.as_bytes() == name)
 }
 
 /// Whether a variable that the compiler itself looks up cannot change an output.

@@ -148,6 +148,14 @@ fn a_variable_that_a_macro_finds_missing() {
 }
 
 #[test]
+fn a_variable_of_the_session_that_a_macro_reads() {
+    let mut space = with_macro("std::env::var(\"DISPLAY\").unwrap()");
+    check_noticed(&mut space, &["p(bin)"], |space, value| {
+        space.set_variable("DISPLAY", value.text());
+    });
+}
+
+#[test]
 fn variables_that_a_macro_finds_by_looking_at_all_of_them() {
     let mut space =
         with_macro("std::env::vars().find(|(name, _)| name.starts_with(\"FLAVOUR_\")).unwrap().1");
@@ -276,12 +284,25 @@ fn a_file_of_the_same_size_and_time_that_a_macro_reads() {
     });
 }
 
+const COUNT: &str = "match std::fs::read_dir(here.join(\"data\")).unwrap().count() {\n\
+     1 => \"one\".into(), 2 => \"two\".into(), _ => \"many\".into() }";
+
 #[test]
 fn the_names_in_a_directory_that_a_macro_lists() {
-    let mut space = with_macro(
-        "match std::fs::read_dir(here.join(\"data\")).unwrap().count() {\n\
-         1 => \"one\".into(), 2 => \"two\".into(), _ => \"many\".into() }",
-    );
+    check_names_noticed(with_macro(COUNT));
+}
+
+/// What the compiler sees when it looks for libraries is no input; a macro's list of it is.
+#[test]
+fn the_names_in_a_directory_of_libraries_that_a_macro_lists() {
+    let mut space = with_macro(COUNT);
+    let search = format!("-Lnative={}", space.path("p/data").display());
+    space.set_variable("RUSTFLAGS", &search);
+    check_names_noticed(space);
+}
+
+#[track_caller]
+fn check_names_noticed(mut space: TestSpace) {
     space.write("p/data/first", "");
     check_noticed(&mut space, &["p(bin)"], |space, value| match value {
         Value::One => space.remove("p/data/second"),

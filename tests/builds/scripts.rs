@@ -149,6 +149,17 @@ fn a_variable_that_a_script_reads() {
     });
 }
 
+/// A shell that a script runs may ask for it, too: then it does not count.
+#[test]
+fn a_variable_of_the_session_that_a_script_reads() {
+    let mut space = with_script("std::env::var(\"OLDPWD\").unwrap()");
+    check_noticed(&mut space, &AGAIN, |space, value| space.set_variable("OLDPWD", value.text()));
+
+    let mut space = with_script("run(Command::new(\"sh\").args([\"-c\", \"printf one\"]))");
+    space.set_variable("OLDPWD", "/here");
+    check_ignored(&mut space, |space| space.set_variable("OLDPWD", "/elsewhere"));
+}
+
 #[test]
 fn a_variable_that_a_script_only_declares() {
     let mut space =

@@ -3,15 +3,15 @@
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 
-use crate::layout::{FOUND, LISTED, MISSING, READ, WROTE};
+use crate::layout::{FOUND, LISTED, LISTED_LATER, MISSING, READ, WROTE};
 #[cfg(target_os = "linux")]
 use crate::next::Next;
-use crate::next::{as_function, interpose, kernel_call, next};
+use crate::next::{as_function, from_caller, interpose, kernel_call, next};
 use crate::system::{
     self, AT_FDCWD, EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Node, O_CREAT, O_EXCL,
     O_NAMELESS, O_PATH, O_TRUNC, PATH_BYTES_MAX, bytes,
 };
-use crate::{descriptor, log};
+use crate::{descriptor, image, log};
 
 pub(crate) type Path = *const c_char;
 type Stream = *mut c_void;
@@ -256,41 +256,50 @@ stream_family! { path, mode:
     freopen64 FREOPEN64 (path: Path, mode: Path, stream: Stream);
 }
 
-fn listed(directory: c_int, name: Path, done: bool) {
+fn listed(kind: u8, directory: c_int, name: Path, done: bool) {
     if name.is_null() {
         return;
     }
     // SAFETY: a C string, as the functions that list directories demand.
     let name = unsafe { bytes(name) };
     if done {
-        path(LISTED, directory, name);
+        path(kind, directory, name);
     } else {
         failed(directory, name, system::errno());
     }
 }
 
-#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
-pub(crate) extern "C" fn opendir(name: Path) -> Stream {
+from_caller! {
+    opendir(Path) -> Stream = list;
+    fdopendir(c_int) -> Stream = list_open;
+}
+
+interpose! { opendir = OPENDIR; fdopendir = FDOPENDIR; }
+
+/// What is recorded of a directory that is listed by the code at an address.
+fn listed_by(caller: usize) -> u8 {
+    // What a process started with is known once the log is open.
+    if log::is_open() && !image::is_initial(caller) { LISTED_LATER } else { LISTED }
+}
+
+extern "C" fn list(name: Path, caller: usize) -> Stream {
     let stream = match as_function!(OPENDIR.find(), unsafe extern "C" fn(Path) -> Stream) {
         // SAFETY: the caller's own argument.
         Some(next) => unsafe { next(name) },
         None => no_function(),
     };
-    listed(AT_FDCWD, name, !stream.is_null());
+    listed(listed_by(caller), AT_FDCWD, name, !stream.is_null());
     stream
 }
 
-interpose! { opendir = OPENDIR; fdopendir = FDOPENDIR; }
-
-#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
-extern "C" fn fdopendir(descriptor: c_int) -> Stream {
+extern "C" fn list_open(descriptor: c_int, caller: usize) -> Stream {
     let stream = match as_function!(FDOPENDIR.find(), unsafe extern "C" fn(c_int) -> Stream) {
         // SAFETY: the caller's own argument.
         Some(next) => unsafe { next(descriptor) },
         None => no_function(),
     };
     if !stream.is_null() {
-        path(LISTED, descriptor, b"");
+        path(listed_by(caller), descriptor, b"");
     }
     stream
 }
@@ -304,7 +313,7 @@ macro_rules! scan_family {
                 Some(next) => unsafe { next($($argument),*) },
                 None => { no_function(); -1 }
             };
-            listed($directory, $path, count >= 0);
+            listed(LISTED, $directory, $path, count >= 0);
             count
         }
         interpose! { $name = $next; })*

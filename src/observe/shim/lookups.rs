@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_uint, c_void};
 use crate::files::{Path, no_function};
 use crate::layout::{BLIND, LOCAL_SOCKET, MACHINE, NETWORK, VARIABLE_READ};
 use crate::log;
-use crate::next::{Next, as_function, interpose, kernel_call, next};
+use crate::next::{Next, as_function, from_caller, interpose, kernel_call, next};
 use crate::system::{self, AF_INET6, bytes};
 
 next! {
@@ -55,28 +55,12 @@ extern "C" fn get_secure(name: Path, caller: usize) -> Path {
     look_up(&SECURE_GETENV, name, caller)
 }
 
-/// Definitions that pass on where they were called from.
-macro_rules! variable_family {
-    ($($name:ident $handler:ident;)*) => {
-        $(#[unsafe(naked)]
-        #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
-        unsafe extern "C" fn $name(name: Path) -> Path {
-            #[cfg(target_arch = "x86_64")]
-            core::arch::naked_asm!("mov rsi, [rsp]", "jmp {handler}", handler = sym $handler);
-            #[cfg(target_arch = "aarch64")]
-            core::arch::naked_asm!("mov x1, x30", "b {handler}", handler = sym $handler);
-        })*
-    };
-}
-
-variable_family! {
-    getenv get;
-}
+from_caller! { getenv(Path) -> Path = get; }
 
 #[cfg(target_os = "linux")]
-variable_family! {
-    secure_getenv get_secure;
-    __secure_getenv get_secure;
+from_caller! {
+    secure_getenv(Path) -> Path = get_secure;
+    __secure_getenv(Path) -> Path = get_secure;
 }
 
 /// Records where a socket address leads.

@@ -19,4 +19,18 @@ macro_rules! as_function {
     }};
 }
 
-pub(crate) use as_function;
+/// Definitions of functions with one argument that pass on where they were called from.
+macro_rules! from_caller {
+    ($($name:ident($argument:ty) -> $result:ty = $handler:ident;)*) => {
+        $(#[unsafe(naked)]
+        #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
+        pub(crate) unsafe extern "C" fn $name(argument: $argument) -> $result {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!("mov rsi, [rsp]", "jmp {handler}", handler = sym $handler);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!("mov x1, x30", "b {handler}", handler = sym $handler);
+        })*
+    };
+}
+
+pub(crate) use {as_function, from_caller};
