@@ -375,11 +375,9 @@ mod tests {
     use super::*;
     use crate::invocation::{Parsed, parse};
     use crate::observe::IncompleteReason;
+    use crate::observe::link_report::tests::REAL;
     use crate::observe::rules::{Context, Found, inputs};
     use crate::roots::Roots;
-
-    /// Of LLVM's linker 14, see `link_report.rs`.
-    const REAL: &[u8] = include_bytes!("../../fuzz/corpus/link_report/lld");
 
     fn invocation(arguments: &str) -> Invocation {
         let words = arguments.split('|').map(OsString::from).collect::<Vec<_>>();

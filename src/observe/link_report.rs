@@ -90,14 +90,30 @@ impl<'a> Record<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Of LLVM's linker 14, for two objects, a library of stubs that was found in the second
     /// directory, and an output.
-    const REAL: &[u8] = include_bytes!("../../fuzz/corpus/link_report/lld");
+    pub(in crate::observe) const REAL: &[u8] = b"\x00Debian LLD 14.0.6\0\
+        \x10/tmp/linktest/MacOSX.sdk/usr/lib/libSystem.tbd\0\
+        \x10/tmp/linktest/a.o\0\
+        \x10/tmp/linktest/b.o\0\
+        \x11/tmp/linktest/empty/libSystem.a\0\
+        \x11/tmp/linktest/empty/libSystem.dylib\0\
+        \x11/tmp/linktest/empty/libSystem.tbd\0\
+        \x40/tmp/linktest/out\0";
     /// The same with an archive in place of the second object.
-    const WITH_ARCHIVE: &[u8] = include_bytes!("../../fuzz/corpus/link_report/lld-archive");
+    const WITH_ARCHIVE: &[u8] = b"\x00Debian LLD 14.0.6\0\
+        \x10/tmp/linktest/MacOSX.sdk/usr/lib/libSystem.tbd\0\
+        \x10/tmp/linktest/a.o\0\
+        \x10/tmp/linktest/libb.a\0\
+        \x10b.o\0\
+        \x11/tmp/linktest/MacOSX.sdk/tmp/linktest/libb.a\0\
+        \x11/tmp/linktest/empty/libSystem.a\0\
+        \x11/tmp/linktest/empty/libSystem.dylib\0\
+        \x11/tmp/linktest/empty/libSystem.tbd\0\
+        \x40/tmp/linktest/out\0";
 
     #[test]
     fn a_report_of_llvms_linker_is_read() {
