@@ -14,7 +14,7 @@ use store_format::wire::WireError;
 use store_format::{FormatError, header};
 
 use super::file::{self, NewFile};
-use super::map::Map;
+use super::map::{self, Map};
 use super::table::Memory;
 
 /// Bytes by which a file grows: space for hundreds of records, had in a tenth of a millisecond.
@@ -129,6 +129,11 @@ impl Memory for Generation {
     fn refresh(&self) {
         // What cannot be seen is a miss.
         let _unseen = self.map.refresh();
+    }
+
+    fn fetch(&self, offset: u64) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        map::prefetch(self.heap().get(start..).unwrap_or_default());
     }
 
     fn extend(&self, words: u64) -> io::Result<()> {

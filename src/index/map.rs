@@ -10,7 +10,7 @@
 //! - Each access, here and in other processes, is that of an atomic word.
 #![expect(
     unsafe_code,
-    reason = "the one place where mapped memory becomes words, and a queue is asked"
+    reason = "the one place where mapped memory becomes words and is asked for, and a queue is asked"
 )]
 
 use std::io;
@@ -68,6 +68,28 @@ impl Map {
         // `backed_words` words are inside the file (see the module's invariants); any bits are a
         // value of `AtomicU64`, which is laid out like `u64`.
         unsafe { slice::from_raw_parts(start, count) }
+    }
+}
+
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
+/// Lines that are asked for: those of a record of 1000 bytes.
+const LINES_FETCHED: usize = 17;
+
+/// Asks for the first lines of these words, without waiting for them.
+pub(super) fn prefetch(words: &[AtomicU64]) {
+    for word in words.iter().step_by(LINE_WORDS).take(LINES_FETCHED) {
+        let word: *const AtomicU64 = word;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, by which nothing is read that a program could see.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(word.cast());
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) word, options(nostack, readonly));
+        }
     }
 }
 

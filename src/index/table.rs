@@ -21,11 +21,6 @@ use store_format::header::control;
 use store_format::slot::{ClaimWord, KeyHash, Kind, ProcessId, Slot};
 use store_format::{Digest, header};
 
-/// Words of a cache line.
-const LINE_WORDS: usize = 8;
-/// Lines of a record that are loaded before it is known how many it has.
-const LINES_FETCHED: usize = 8;
-
 /// Longest probe sequence.
 pub const PROBES_MAX: usize = 1024;
 
@@ -86,6 +81,9 @@ pub trait Memory {
     fn heap(&self) -> &[Self::Word];
     /// Notices what other processes have added to the heap.
     fn refresh(&self);
+    /// Has the processor begin to load a record of the heap. Its lines then come from memory at the same
+    /// time, and not the payload's after the head's.
+    fn fetch(&self, _offset: u64) {}
     /// Makes the heap at least `words` long, so that storing to it cannot fail.
     fn extend(&self, words: u64) -> io::Result<()>;
     /// Words that the heap may come to.
@@ -241,7 +239,7 @@ impl<M: Memory> Table<M> {
             if !slot.may_hold(hash, kind) {
                 continue;
             }
-            self.fetch(slot.offset());
+            self.0.fetch(slot.offset());
             let Some(head) = self.head_at(slot.offset()) else { continue };
             if head.key != *key || head.kind != kind {
                 continue;
@@ -420,16 +418,6 @@ impl<M: Memory> Table<M> {
         let next = self.control(control::HEAP_NEXT);
         // Where it fails the words are lost until the next generation.
         let _lost = next.compare_exchange(end, offset, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// Begins to load a record's lines, so that they come from memory at the same time, and not the
-    /// payload's after the head's.
-    fn fetch(&self, offset: u64) {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let words = self.0.heap().get(start..).unwrap_or_default();
-        for word in words.iter().step_by(LINE_WORDS).take(LINES_FETCHED) {
-            std::hint::black_box(word.load(Ordering::Relaxed));
-        }
     }
 
     fn head_at(&self, offset: u64) -> Option<FrameHead> {
