@@ -55,6 +55,12 @@ impl Map {
 
     /// Makes the file at least `bytes` long, with space on the disk for all of it.
     pub fn extend(&self, bytes: u64) -> io::Result<()> {
+        // Another process may have done it.
+        self.refresh()?;
+        let there = (self.backed_words.load(Ordering::Acquire) * WORD_BYTES) as u64;
+        if there >= bytes {
+            return Ok(());
+        }
         super::file::allocate(self.file(), bytes)?;
         self.refresh()
     }

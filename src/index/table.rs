@@ -21,6 +21,10 @@ use store_format::header::control;
 use store_format::slot::{ClaimWord, KeyHash, Kind, ProcessId, Slot};
 use store_format::{Digest, header};
 
+/// Words in front of the heap's end at which one publisher makes it longer, so that not all of them come
+/// to the end together and wait for each other in the kernel.
+const AHEAD_WORDS: u64 = (384 << 10) / header::WORD_BYTES as u64;
+
 /// Longest probe sequence.
 pub const PROBES_MAX: usize = 1024;
 
@@ -399,11 +403,15 @@ impl<M: Memory> Table<M> {
         let offset = next.fetch_add(words, Ordering::Relaxed);
         let end = offset.checked_add(words).filter(|end| *end <= limit);
         let end = end.ok_or(PublishError::Full)?;
-        if (self.0.heap().len() as u64) < end
-            && let Err(error) = self.0.extend(end)
-        {
-            self.unreserve(offset, end);
-            return Err(PublishError::Io(error));
+        let there = self.0.heap().len() as u64;
+        if there < end {
+            if let Err(error) = self.0.extend(end) {
+                self.unreserve(offset, end);
+                return Err(PublishError::Io(error));
+            }
+        } else if (offset..end).contains(&there.saturating_sub(AHEAD_WORDS)) {
+            // One record lies there. What fails now is tried again where it is needed.
+            let _not_yet = self.0.extend(there + 1);
         }
         let start = usize::try_from(offset).map_err(|_| PublishError::Full)?;
         let Some(target) = self.0.heap().get(start..start + head.words()) else {
