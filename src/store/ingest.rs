@@ -7,12 +7,13 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use store_format::{Digest, Inline, NodeKind, Output, OutputRole};
 
 use super::Store;
 use crate::fs::{self, FileKind, FsError};
-use crate::inputs::{digest_of_file, shared_mtime_ns};
+use crate::inputs::{digest_of_file, identity, shared_mtime_ns};
 use crate::invocation::depinfo;
 use crate::roots::{RootSet, Roots};
 
@@ -204,6 +205,8 @@ pub fn adopt(store: &Store, file: &Path, output: &mut Output) -> Result<(), FsEr
     output.blob_mtime_ns = stored.mtime_ns;
     if new {
         store.index.count_stored(stored.allocated_bytes.max(stored.size_bytes));
+        // Who finds it in a target directory has no need to read it again.
+        store.memo.insert_seen(&identity(&stored), &output.blob, SystemTime::now());
     }
     Ok(())
 }
@@ -235,5 +238,41 @@ fn in_its_directory(
             make()
         }
         (result, _) => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every unit that needs a library from a remote read it again.
+    #[test]
+    fn the_digest_of_an_adopted_library_is_known_wherever_it_is_linked() {
+        let space = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&space.path().join("store")).expect("a store");
+        let content = b"a library";
+        let blob = Digest(*blake3::hash(content).as_bytes());
+        let fetched = store.directory.join("fetched");
+        let adopted = |role| {
+            std::fs::write(&fetched, content).expect("written");
+            let mut output = Output {
+                name: b"it".to_vec(),
+                node: NodeKind::File,
+                role,
+                mode: 0o644,
+                blob,
+                size_bytes: content.len() as u64,
+                blob_mtime_ns: 0,
+                inline: None,
+            };
+            adopt(&store, &fetched, &mut output).expect("adopted");
+            let linked = space.path().join("linked");
+            fs::remove_if_present(&linked).expect("removed");
+            std::fs::hard_link(store.blob_path(&blob), &linked).expect("linked");
+            std::fs::remove_file(store.blob_path(&blob)).expect("removed");
+            store.memo.probe(&identity(&fs::stat(&linked).expect("it is there")))
+        };
+        assert_eq!(adopted(OutputRole::Shared), Some(blob));
+        assert_eq!(adopted(OutputRole::Private), None, "it may change unseen");
     }
 }
