@@ -14,8 +14,8 @@ fn main() {
         println!("cargo::rerun-if-changed={source}");
     }
     let output = PathBuf::from(variable("OUT_DIR")).join("observe.so");
-    let linux = variable("CARGO_CFG_TARGET_OS") == "linux";
-    match (variable("CARGO_CFG_TARGET_OS").as_str(), variable("CARGO_CFG_TARGET_ARCH").as_str()) {
+    let system = variable("CARGO_CFG_TARGET_OS");
+    match (system.as_str(), variable("CARGO_CFG_TARGET_ARCH").as_str()) {
         ("linux", "x86_64" | "aarch64") => {
             assert!(compile(&output, &LINUX), "the observer's library does not compile");
         }
@@ -24,8 +24,8 @@ fn main() {
         // An empty library: observation is not possible there.
         _ => std::fs::write(&output, []).expect("the build directory can be written to"),
     }
-    if linux && variable("CARGO_CFG_TARGET_ENV") == "gnu" && variable("HOST") == variable("TARGET")
-    {
+    let is_gnu = system == "linux" && variable("CARGO_CFG_TARGET_ENV") == "gnu";
+    if is_gnu && variable("HOST") == variable("TARGET") {
         link_statically();
     }
 }

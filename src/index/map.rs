@@ -57,8 +57,7 @@ impl Map {
     pub fn extend(&self, bytes: u64) -> io::Result<()> {
         // Another process may have done it.
         self.refresh()?;
-        let there = (self.backed_words.load(Ordering::Acquire) * WORD_BYTES) as u64;
-        if there >= bytes {
+        if (size_of_val(self.words()) as u64) >= bytes {
             return Ok(());
         }
         super::file::allocate(self.file(), bytes)?;

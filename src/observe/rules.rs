@@ -34,6 +34,7 @@ use store_format::{Input, InputKind, RootedPath};
 
 pub use super::ground::{Context, ScriptContext};
 use super::ground::{Ground, flat};
+use super::layout::PRELOAD_VARIABLE;
 use super::machine::{self, Fact, Place};
 pub use super::variables::is_noise_variable;
 use super::{Access, Observation, libraries, variables};
@@ -276,11 +277,10 @@ impl<'a> Sorter<'a> {
                 self.compares_files |= is_index_of_files(path);
                 self.read(path);
             }
+            Access::Listed(path) if self.ground.is_searched(path) => drop(not_opaque(path)?),
             Access::Listed(path) | Access::ListedLater(path) => {
                 not_opaque(path)?;
-                let is_search =
-                    || matches!(access, Access::Listed(_)) && self.ground.is_searched(path);
-                if !self.is_known(path) && !is_search() {
+                if !self.is_known(path) {
                     self.listings.insert(path);
                 }
             }
@@ -495,16 +495,16 @@ fn not_opaque(path: &Path) -> Result<Place, Uncacheable> {
 const LOADERS_VARIABLES: &[&[u8]] = if cfg!(target_vendor = "apple") {
     &[
         library_path::VARIABLE.as_bytes(),
+        PRELOAD_VARIABLE.as_bytes(),
         b"DYLD_FALLBACK_FRAMEWORK_PATH",
         b"DYLD_FRAMEWORK_PATH",
-        b"DYLD_INSERT_LIBRARIES",
         b"DYLD_LIBRARY_PATH",
         b"DYLD_ROOT_PATH",
         b"DYLD_VERSIONED_FRAMEWORK_PATH",
         b"DYLD_VERSIONED_LIBRARY_PATH",
     ]
 } else {
-    &[library_path::VARIABLE.as_bytes(), b"LD_PRELOAD"]
+    &[library_path::VARIABLE.as_bytes(), PRELOAD_VARIABLE.as_bytes()]
 };
 
 /// Sockets of the C library's name services and of the system's log, which answer questions about

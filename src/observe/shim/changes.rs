@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_int, c_uint};
 
-use crate::files::{Path, failed, no_function, path, path_with};
+use crate::files::{Path, failed, no_function, no_result, path, path_with};
 use crate::layout::{LINKED, READ, REMOVED, WROTE};
 use crate::log;
 use crate::next::{as_function, interpose, kernel_call, next};
@@ -200,10 +200,7 @@ extern "C" fn remove(path: Path) -> c_int {
     let result = match as_function!(REMOVE.find(), unsafe extern "C" fn(Path) -> c_int) {
         // SAFETY: the caller's own argument.
         Some(next) => unsafe { next(path) },
-        None => {
-            no_function();
-            -1
-        }
+        None => no_result(),
     };
     changed(result, Some((AT_FDCWD, path)), None)
 }
@@ -259,7 +256,7 @@ macro_rules! temporary_family {
             let descriptor = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($($argument),*) },
-                None => { no_function(); -1 }
+                None => no_result(),
             };
             if descriptor >= 0 {
                 // SAFETY: the C library has written the name into the template.

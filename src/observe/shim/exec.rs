@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_uint, c_void};
 
 use crate::arguments::Arguments;
 use crate::environment::Environment;
-use crate::files::{Path, failed, no_function, path};
+use crate::files::{Path, failed, no_function, no_result, path};
 use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, WROTE};
 use crate::log;
 use crate::next::{Next, as_function, interpose, kernel_call, next};
@@ -142,10 +142,7 @@ fn execute_searched(name: Path, arguments: List, environment: List) -> c_int {
     match as_function!(EXECVPE.known(), Execute) {
         // SAFETY: the arguments of who runs the program; the list is as the caller's.
         Some(next) => unsafe { next(name, arguments, environment) },
-        None => {
-            no_function();
-            -1
-        }
+        None => no_result(),
     }
 }
 
@@ -227,10 +224,7 @@ extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> 
         match as_function!(FEXECVE.known(), unsafe extern "C" fn(c_int, List, List) -> c_int) {
             // SAFETY: the caller's own arguments; the list is as the caller's.
             Some(next) => unsafe { next(descriptor, arguments, environment.list) },
-            None => {
-                no_function();
-                -1
-            }
+            None => no_result(),
         }
     })
 }
@@ -432,10 +426,7 @@ extern "C" fn system(command: *const c_char) -> c_int {
     let status = match as_function!(SYSTEM.find(), unsafe extern "C" fn(*const c_char) -> c_int) {
         // SAFETY: the caller's own argument.
         Some(next) => unsafe { next(command) },
-        None => {
-            no_function();
-            -1
-        }
+        None => no_result(),
     };
     if !command.is_null() && status != -1 {
         log::process(SPAWNED, 0, SHELL);

@@ -239,6 +239,12 @@ macro_rules! stream_family {
     };
 }
 
+/// What a function that returns a number returns where the C library does not have it.
+pub(crate) fn no_result() -> c_int {
+    no_function();
+    -1
+}
+
 /// What a function returns that the C library does not have.
 pub(crate) fn no_function() -> *mut c_void {
     system::set_errno(system::ENOSYS);
@@ -311,7 +317,7 @@ macro_rules! scan_family {
             let count = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($($argument),*) },
-                None => { no_function(); -1 }
+                None => no_result(),
             };
             listed(LISTED, $directory, $path, count >= 0);
             count

@@ -3,7 +3,7 @@
 
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 
-use crate::files::{self, Path, no_function, opened, path};
+use crate::files::{self, Path, no_result, opened, path};
 use crate::layout::LISTED;
 use crate::next::{Next, as_function, kernel_call, next};
 use crate::system::{self, AT_EMPTY_PATH, number};
@@ -65,10 +65,7 @@ macro_rules! other_paths_family {
             match as_function!($next.find(), unsafe extern "C" fn($first_type $(, $type)*) -> c_int) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($first $(, $argument)*) },
-                None => {
-                    no_function();
-                    -1
-                }
+                None => no_result(),
             }
         })*
     };
@@ -219,7 +216,7 @@ extern "C" fn syscall(
             if changes_paths(number, a) {
                 paths_changed();
             }
-            if number::UNSEEN.contains(&number) {
+            if system::is_unseen(number) {
                 log::blind("a system call that reads or changes files past the C library");
             }
             next()

@@ -7,7 +7,7 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::files::{self, Path, no_function};
+use crate::files::{self, Path, no_function, no_result};
 use crate::layout::{LOADED, LOADING, OPENED_LIBRARY, TOLD};
 #[cfg(target_os = "linux")]
 use crate::next::Next;
@@ -132,10 +132,7 @@ extern "C" fn dlclose(library: *mut c_void) -> c_int {
     match as_function!(DLCLOSE.find(), unsafe extern "C" fn(*mut c_void) -> c_int) {
         // SAFETY: the caller's own argument.
         Some(next) => unsafe { next(library) },
-        None => {
-            no_function();
-            -1
-        }
+        None => no_result(),
     }
 }
 

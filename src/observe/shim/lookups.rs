@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_uint, c_void};
 
-use crate::files::{Path, no_function};
+use crate::files::{Path, no_result};
 use crate::layout::{BLIND, LOCAL_SOCKET, MACHINE, NETWORK, VARIABLE_READ};
 use crate::log;
 use crate::next::{Next, as_function, from_caller, interpose, kernel_call, next};
@@ -135,18 +135,13 @@ extern "C" fn sendto(
     let result = match as_function!(SENDTO.find(), SendTo) {
         // SAFETY: the caller's own arguments.
         Some(next) => unsafe { next(socket, data, size, flags, address, length) },
-        None => no_function_number(),
+        None => no_result() as isize,
     };
     if result >= 0 {
         // SAFETY: the kernel has read the address.
         unsafe { addressed(address, length as usize) };
     }
     result
-}
-
-fn no_function_number() -> isize {
-    no_function();
-    -1
 }
 
 /// The beginning of `struct msghdr`.
@@ -162,7 +157,7 @@ extern "C" fn sendmsg(socket: c_int, message: *const Message, flags: c_int) -> i
     let result = match as_function!(SENDMSG.find(), Send) {
         // SAFETY: the caller's own arguments.
         Some(next) => unsafe { next(socket, message, flags) },
-        None => no_function_number(),
+        None => no_result() as isize,
     };
     if result >= 0 {
         // SAFETY: the kernel has read the message.
@@ -183,7 +178,7 @@ extern "C" fn sendmmsg(
     let result = match as_function!(SENDMMSG.find(), Send) {
         // SAFETY: the caller's own arguments.
         Some(next) => unsafe { next(socket, messages, count, flags) },
-        None => no_function_number() as c_int,
+        None => no_result(),
     };
     if result > 0 {
         // SAFETY: the kernel has read the first message.
@@ -215,7 +210,7 @@ macro_rules! unseen_family {
             match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> $result) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($($argument),*) },
-                None => no_function_number() as $result,
+                None => no_result() as $result,
             }
         }
         interpose! { $name = $next; })*

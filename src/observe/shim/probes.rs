@@ -112,7 +112,7 @@ macro_rules! rare_probe_family {
             let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($($argument),*) },
-                None => { no_function(); -1 }
+                None => crate::files::no_result(),
             };
             probed($directory, $path, result)
         }

@@ -3,7 +3,7 @@
 
 use core::ffi::{c_char, c_int, c_long, c_void};
 
-use crate::files::{Path, no_function};
+use crate::files::{Path, no_function, no_result};
 use crate::layout::{READ, VARIABLE_READ};
 use crate::log;
 use crate::next::{as_function, interpose, next};
@@ -94,9 +94,4 @@ zone_family! {
     mktime MKTIME (from: Any) -> c_long, no_result() as c_long;
     strftime STRFTIME (to: Any, bytes_max: usize, format: Path, time: Any) -> usize, 0;
     tzset TZSET () -> (), ();
-}
-
-fn no_result() -> c_int {
-    no_function();
-    -1
 }
