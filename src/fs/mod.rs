@@ -25,11 +25,12 @@ mod tests;
 pub(crate) mod uring;
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use crate::config::LinkMode;
@@ -123,20 +124,49 @@ pub fn list_names(path: &Path) -> Result<Vec<OsString>, FsError> {
 
 /// The names in a directory, with what each is; `None` where the filesystem does not tell.
 pub fn list(path: &Path) -> Result<Vec<(OsString, Option<FileKind>)>, FsError> {
-    let entries = || {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = Dir::new(retry(|| rustix::fs::open(path, flags, Mode::empty()))?)?;
-        let mut entries = Vec::new();
-        for entry in directory {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                entries.push((stat::os(name), FileKind::of_entry(entry.file_type())));
-            }
-        }
-        Ok(entries)
+    let mut entries = Vec::new();
+    let visit = |_: BorrowedFd<'_>, entry: &DirEntry| {
+        entries.push((name_of(entry), FileKind::of_entry(entry.file_type())));
+        Ok(())
     };
-    entries().context("list", path)
+    visit_entries(path, visit).context("list", path)?;
+    Ok(entries)
+}
+
+/// The names in a directory, with the attributes of each, symbolic links not followed; without what
+/// another process removes meanwhile. Looking from the directory takes two thirds of the time that
+/// looking from the root does.
+pub fn list_stats(path: &Path) -> Result<Vec<(OsString, Stat)>, FsError> {
+    let mut entries = Vec::new();
+    let visit = |directory: BorrowedFd<'_>, entry: &DirEntry| {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        match retry(|| rustix::fs::statat(directory, entry.file_name(), flags)) {
+            Err(Errno::NOENT) => {}
+            stat => entries.push((name_of(entry), stat?.into())),
+        }
+        Ok(())
+    };
+    visit_entries(path, visit).context("look at what is in", path)?;
+    Ok(entries)
+}
+
+fn visit_entries(
+    path: &Path,
+    mut visit: impl FnMut(BorrowedFd<'_>, &DirEntry) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut directory = Dir::new(retry(|| rustix::fs::open(path, flags, Mode::empty()))?)?;
+    while let Some(entry) = directory.read() {
+        let entry = entry?;
+        if ![c".", c".."].contains(&entry.file_name()) {
+            visit(directory.fd()?, &entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn name_of(entry: &DirEntry) -> OsString {
+    stat::os(entry.file_name().to_bytes())
 }
 
 /// A lock that the kernel takes back when its holder ends.

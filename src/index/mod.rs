@@ -25,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::io::Errno;
 use store_format::Digest;
 use store_format::frame::PAYLOAD_BYTES_MAX;
-use store_format::header::{IndexHeader, SLOTS_LOG2_MIN};
+use store_format::header::{IndexHeader, SLOTS_LOG2_MIN, WORD_BYTES};
 use store_format::slot::Slot;
 
 pub use claim::{Claim, ClaimGuard};
@@ -100,14 +100,13 @@ impl Index {
     }
 
     pub fn usage(&self) -> IndexUsage {
-        const WORD_BYTES: u64 = store_format::header::WORD_BYTES as u64;
         let table = self.table();
         IndexUsage {
             generation: table.memory().number(),
             slots: table.memory().slots().len() as u64,
             slots_used: table.slots_used(),
-            heap_used_bytes: table.heap_used_words() * WORD_BYTES,
-            heap_dead_bytes: table.heap_dead_words() * WORD_BYTES,
+            heap_used_bytes: table.heap_used_words() * WORD_BYTES as u64,
+            heap_dead_bytes: table.heap_dead_words() * WORD_BYTES as u64,
         }
     }
 
@@ -229,6 +228,19 @@ impl Index {
         let second = first.split_off(first.len() / 2);
         [first, second]
             .map(|places| Entries { table: Arc::clone(&table), places: places.into_iter() })
+    }
+
+    /// How many records of a kind there are.
+    pub fn count_of(&self, kind: Kind) -> usize {
+        self.table().count_of(kind)
+    }
+
+    /// Bytes that the oldest records of a kind take.
+    pub fn oldest_bytes(&self, kind: Kind, count: usize) -> u64 {
+        let table = self.table();
+        let places = table.places_by_offset(&[kind]).into_iter();
+        let words = places.filter_map(|place| table.live_words_in(place)).take(count);
+        words.map(|words| (words * WORD_BYTES) as u64).sum()
     }
 
     /// Claims a key, so that others that want to do the same work wait for this process.

@@ -22,7 +22,7 @@ use super::generation::Generation;
 use super::table::{Expected, Memory, PublishError, Published, Table, Word as _};
 use super::{Index, IndexError};
 
-/// What a slot of the old table held when it was copied, and the word that it became.
+/// What a slot of the old table held when it was copied, if anything, and the word that it became.
 #[derive(Clone, Copy, Debug)]
 pub struct Copied {
     old: u64,
@@ -40,7 +40,7 @@ pub(super) enum Medium {
 }
 
 impl Index {
-    /// Begins a new generation with the records that `keep` wants.
+    /// Begins a new generation with the records that `keep` wants; it is asked about the oldest first.
     pub fn compact(
         &self,
         keep: impl FnMut(Kind, &Digest, &[u8]) -> bool,
@@ -110,17 +110,17 @@ impl Index {
     }
 }
 
-/// Copies the records that `keep` wants, and tells what has been copied. The old table is marked
-/// before.
+/// Copies the records that `keep` wants, in the order of the file, which is that of their publication,
+/// and tells what has been copied. The old table is marked before.
 pub fn copy<A: Memory, B: Memory>(
     old: &Table<A>,
     new: &Table<B>,
     keep: &mut impl FnMut(Kind, &Digest, &[u8]) -> bool,
 ) -> Result<Vec<Copied>, PublishError> {
-    let mut copied = Vec::with_capacity(old.memory().slots().len());
-    for place in 0..old.memory().slots().len() {
+    let mut copied = vec![Copied { old: 0, new: 0 }; old.memory().slots().len()];
+    for place in old.places_by_offset(&Kind::ALL) {
         let (word, record) = old.record_in(place);
-        copied.push(Copied { old: word, new: 0 });
+        copied[place].old = word;
         let wanted = record.filter(|(kind, key, payload)| keep(*kind, key, payload));
         let Some((kind, key, payload)) = wanted else { continue };
         match new.publish(kind, &key, &payload, Expected::Vacant) {

@@ -355,6 +355,13 @@ impl<M: Memory> Table<M> {
         places.into_iter().map(|(_, place)| place).collect()
     }
 
+    /// How many records of a kind there are.
+    pub fn count_of(&self, kind: Kind) -> usize {
+        let slots = self.0.slots().iter().map(|word| Slot(word.load(Ordering::Relaxed)));
+        let live = slots.filter(|slot| !slot.is_empty() && !slot.is_removed());
+        live.filter(|slot| slot.kind() == Some(kind)).count()
+    }
+
     /// Words of the record that a slot points to, unless it is removed.
     pub fn live_words_in(&self, place: usize) -> Option<usize> {
         let slot = Slot(self.0.slots()[place].load(Ordering::Acquire));
@@ -437,10 +444,13 @@ impl<M: Memory> Table<M> {
         FrameHead::decode(&head).ok()
     }
 
+    #[expect(clippy::slow_vector_initialization, reason = "calloc of glibc passes its cache by")]
     fn payload_at(&self, offset: u64, head: &FrameHead) -> Option<Vec<u8>> {
         debug_assert!(head.payload_bytes <= PAYLOAD_BYTES_MAX);
         let words = &self.heap_at(offset, head.words())?[FRAME_HEAD_WORDS..];
-        let mut payload = vec![0; words.len() * header::WORD_BYTES];
+        let bytes = words.len() * header::WORD_BYTES;
+        let mut payload = Vec::with_capacity(bytes);
+        payload.resize(bytes, 0);
         let (stripes, rest) = words.as_chunks::<STRIPE_WORDS>();
         let (bytes, rest_bytes) = payload.as_chunks_mut::<{ STRIPE_WORDS * header::WORD_BYTES }>();
         let mut sum = head.sum();

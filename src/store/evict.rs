@@ -10,7 +10,7 @@
 //! uses, and goes after everything else.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use store_format::{ActionKey, Digest, Kind, ResultView, UnitKey, checksum};
@@ -127,16 +127,31 @@ impl Holdings {
                 *last = (*last).max(event.started_ms / 1000);
             }
         })?;
-        let mut holdings = Self::default();
-        holdings.read_blobs(directory)?;
-        holdings.read_damaged(&directory.join("damaged"))?;
+        // Of the two parts that take time, one is the kernel's work and the other is not.
+        std::thread::scope(|scope| {
+            let blobs = scope.spawn(|| {
+                let mut holdings = Self::default();
+                holdings.read_blobs(directory)?;
+                holdings.read_damaged(&directory.join("damaged"))?;
+                Ok(holdings)
+            });
+            let mut holdings = Self::default();
+            holdings.read_index(index, &used);
+            let found: Result<Self, FsError> =
+                blobs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let Self { blobs, leftovers, .. } = found?;
+            Ok(Self { blobs, leftovers, ..holdings })
+        })
+    }
+
+    fn read_index(&mut self, index: &Index, used: &HashMap<ActionKey, u64>) {
         let boot = current_boot();
         for Entry { kind, key, payload, position } in
             index.entries_of(&[Kind::Result, Kind::Manifests])
         {
             if kind == Kind::Manifests {
                 let size_bytes = payload.len() as u64;
-                holdings.manifests.insert(key, (checksum(&payload), size_bytes));
+                self.manifests.insert(key, (checksum(&payload), size_bytes));
                 continue;
             }
             let mut blobs = Vec::new();
@@ -147,10 +162,10 @@ impl Holdings {
             let action = ActionKey(key);
             // What an earlier boot left behind may be damaged, until a hit has verified it.
             if !position.is_durable() && result.boot == boot {
-                holdings.undurable.push(position);
+                self.undurable.push(position);
             }
             let last = used.get(&action).copied().unwrap_or(0);
-            holdings.candidates.push(Candidate {
+            self.candidates.push(Candidate {
                 action,
                 crate_name: String::from_utf8_lossy(result.crate_name).into_owned(),
                 cost_us: result.cost_us,
@@ -158,19 +173,20 @@ impl Holdings {
                 blobs,
             });
         }
-        Ok(holdings)
     }
 
     /// Every file of the store by its digest. What another process removes meanwhile is left out.
     fn read_blobs(&mut self, directory: &Path) -> Result<(), FsError> {
         let root = directory.join("blobs");
         for shard in fs::list_names_if_present(&root)? {
-            for (path, stat) in looks_in(&root.join(shard))? {
+            let shard = root.join(shard);
+            for (name, stat) in list_stats_if_present(&shard)? {
                 if stat.kind != FileKind::File {
                     continue;
                 }
-                let name = path.file_name().and_then(OsStr::to_str);
-                let digest = name.and_then(|name| name.get(..64)).and_then(Digest::from_hex);
+                let digest =
+                    name.to_str().and_then(|name| name.get(..64)).and_then(Digest::from_hex);
+                let path = shard.join(name);
                 let changed_s = changed_s(&stat);
                 let Some(digest) = digest else {
                     self.leftovers.push(Leftover { path, goes_s: changed_s + ORPHAN_AGE_S });
@@ -187,9 +203,9 @@ impl Holdings {
     }
 
     fn read_damaged(&mut self, directory: &Path) -> Result<(), FsError> {
-        for (path, stat) in looks_in(directory)? {
+        for (name, stat) in list_stats_if_present(directory)? {
             let goes_s = changed_s(&stat) + DAMAGED_AGE_S;
-            self.leftovers.push(Leftover { path, goes_s });
+            self.leftovers.push(Leftover { path: directory.join(name), goes_s });
         }
         Ok(())
     }
@@ -258,17 +274,11 @@ impl Holdings {
     }
 }
 
-/// How each file in a directory looks, unless another process removes it meanwhile.
-fn looks_in(directory: &Path) -> Result<Vec<(PathBuf, Stat)>, FsError> {
-    let mut looks = Vec::new();
-    for name in fs::list_names_if_present(directory)? {
-        let path = directory.join(name);
-        match fs::lstat(&path) {
-            Err(error) if error.is_absent() => {}
-            stat => looks.push((path, stat?)),
-        }
+fn list_stats_if_present(directory: &Path) -> Result<Vec<(OsString, Stat)>, FsError> {
+    match fs::list_stats(directory) {
+        Err(error) if error.is_absent() => Ok(Vec::new()),
+        stats => stats,
     }
-    Ok(looks)
 }
 
 /// A number to sort by.
@@ -310,8 +320,12 @@ pub fn evict(
         });
         units.extend(result.ok().map(|result| result.unit));
     }
-    // One after the other: several threads at once take three times as long, on ext4.
-    for digest in plan.blobs.iter().filter(|digest| !needed.contains(digest)) {
+    let mut doomed: Vec<&Digest> =
+        plan.blobs.iter().filter(|digest| !needed.contains(digest)).collect();
+    // Directory by directory, which takes a fifth less; and one after the other: several threads at once
+    // take three times as long, on ext4.
+    doomed.sort_unstable();
+    for digest in doomed {
         for file in holdings.blobs.get(digest).iter().flat_map(|blob| &blob.files) {
             fs::remove_if_present(file)?;
         }

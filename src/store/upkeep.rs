@@ -16,6 +16,9 @@ use crate::index::{Index, IndexError};
 const REST: Duration = Duration::from_mins(10);
 /// Waste below this is not worth another file.
 const WASTE_BYTES_MIN: u64 = 1 << 20;
+/// So many snapshots are kept however few the results are, the latest: a new result can be explained by
+/// one whose own is gone.
+const SNAPSHOTS_MIN: usize = 1000;
 
 /// The right to do what is done here, which one process at a time has.
 #[derive(Debug)]
@@ -62,7 +65,8 @@ pub fn make_durable(
 }
 
 /// Begins a new generation of the index if a quarter of this one leads nowhere: records that were
-/// replaced or removed, and manifests of units that have no result left. Returns whether it did.
+/// replaced or removed, manifests of units that have no result left, and snapshots beyond the number of
+/// results, which each new version of a crate and each new checkout adds to. Returns whether it did.
 pub fn compact(
     holdings: &Holdings,
     index: &Index,
@@ -71,8 +75,11 @@ pub fn compact(
     let is_orphan = |unit: &Digest| !has_result(&UnitKey(*unit));
     let orphans = holdings.manifests.iter().filter(|(unit, _)| is_orphan(unit));
     let orphan_bytes: u64 = orphans.map(|(_, (_, size_bytes))| size_bytes).sum();
+    let snapshots_max = index.count_of(Kind::Result).max(SNAPSHOTS_MIN);
+    let mut surplus = index.count_of(Kind::Latest).saturating_sub(snapshots_max);
+    let surplus_bytes = if surplus > 0 { index.oldest_bytes(Kind::Latest, surplus) } else { 0 };
     let usage = index.usage();
-    let waste_bytes = usage.heap_dead_bytes + orphan_bytes;
+    let waste_bytes = usage.heap_dead_bytes + orphan_bytes + surplus_bytes;
     if waste_bytes < WASTE_BYTES_MIN.max(usage.heap_used_bytes / 4) {
         return Ok(false);
     }
@@ -84,7 +91,12 @@ pub fn compact(
             .is_none_or(|(seen, _)| !is_orphan(key) || checksum(payload) != *seen),
         // What another version wrote is of no use to this one, and is not counted.
         Kind::Result => ResultView::decode(payload, |_| ()).is_ok(),
-        Kind::Toolchain | Kind::Latest => true,
+        Kind::Latest => {
+            let is_surplus = surplus > 0;
+            surplus = surplus.saturating_sub(1);
+            !is_surplus
+        }
+        Kind::Toolchain => true,
     })?;
     Ok(true)
 }
@@ -217,6 +229,27 @@ mod tests {
         for number in 0..count {
             assert_eq!(space.has_manifests(number), number < count / 2, "{number}");
         }
+    }
+
+    #[test]
+    fn as_many_snapshots_are_kept_as_there_are_results() {
+        let space = Space::new();
+        let put = |number| {
+            space.index.put(Kind::Latest, &digest(number), &[b's'; 400]).unwrap();
+        };
+        let has = |number| space.index.get(Kind::Latest, &digest(number)).is_some();
+        (0..4000).for_each(put);
+        // That one becomes the latest of all.
+        put(0);
+        assert!(space.compact_without(0, 0));
+        assert!(has(0) && (1..3001).all(|number| !has(number)) && (3001..4000).all(has));
+        assert!(!space.compact_without(0, 0), "nothing is wasted");
+        for number in 4000..5100 {
+            space.publish(number, current_boot());
+        }
+        (4000..8000).for_each(put);
+        assert!(space.compact_without(0, 0));
+        assert!((6900..8000).all(has) && !has(6899), "each result has one");
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn fill(store: &Path) {
         };
         index.put(Kind::Result, &result.action.0, &result.encode()).expect("put");
         index.put(Kind::Manifests, &result.unit.0, &[b'm'; 300]).expect("put");
+        index.put(Kind::Latest, &result.unit.0, &[b's'; 300]).expect("put");
         let name = blob.to_string();
         let path = store.join("blobs").join(&name[..2]).join(&name);
         std::fs::write(path, [7; 1024]).expect("a blob");

@@ -16,9 +16,19 @@ use crate::engines::{self, Engine};
 pub(crate) const ROLE: &str = "--work";
 
 const RECORDS: u64 = 20_000;
-/// Of 1,100 real units, half of the results were below 1,093 bytes, and half of the lists of manifests
-/// below 532, a tenth of them below 210.
-const PAYLOAD_BYTES: [usize; 2] = [300, 1000];
+/// Payloads, of which each record takes the next: as large as the real ones, and large ones. The real ones
+/// are the middles of the twentieths of 846 manifests, results and snapshots of a web application; their
+/// mean is 295 bytes.
+const PAYLOADS: [(&str, &[usize]); 2] = [
+    (
+        "real",
+        &[
+            54, 80, 105, 127, 156, 172, 185, 191, 197, 206, 219, 241, 252, 261, 273, 296, 337, 410,
+            586, 1387,
+        ],
+    ),
+    ("large", &[1000]),
+];
 const PROCESSES: [u64; 4] = [1, 2, 4, 16];
 /// Turns of the engines at each work, of which the median counts.
 const TURNS: usize = 5;
@@ -49,8 +59,9 @@ fn key(number: u64) -> Digest {
 }
 
 /// Something like a result: neither all alike nor all different.
-fn payload(number: u64, bytes: usize) -> Vec<u8> {
+fn payload(number: u64, sizes: &[usize]) -> Vec<u8> {
     let seed = number.to_le_bytes();
+    let bytes = sizes[usize::try_from(number).expect("few") % sizes.len()];
     (0..bytes).map(|place| seed[place % 8].wrapping_add(place.to_le_bytes()[0])).collect()
 }
 
@@ -60,35 +71,35 @@ pub(crate) fn compare(space: &Path, only: Option<&str>) {
         "operations a second by the clock and by processor time, {RECORDS} records, medians of \
          {TURNS}; ratios kache : other"
     );
-    for bytes in PAYLOAD_BYTES {
-        let space = space.join(bytes.to_string());
+    for (size, sizes) in PAYLOADS {
+        let space = space.join(size);
         for name in engines::NAMES {
             let engine = engines::open(name, &space);
             for number in 0..RECORDS {
-                engine.put(&key(number), &payload(number, bytes));
+                engine.put(&key(number), &payload(number, sizes));
             }
         }
         for (label, _) in WORKS.iter().filter(|(label, _)| only.is_none_or(|only| only == *label)) {
             for processes in PROCESSES {
-                compare_at(&space, label, processes, bytes);
+                compare_at(&space, label, processes, size);
             }
         }
     }
 }
 
-fn compare_at(space: &Path, label: &str, processes: u64, bytes: usize) {
+fn compare_at(space: &Path, label: &str, processes: u64, size: &str) {
     let names = engines::NAMES.into_iter();
     let names: Vec<_> = names.filter(|name| processes == 1 || engines::is_shared(name)).collect();
     let mut rates = vec![[const { Vec::new() }; 2]; names.len()];
     for _ in 0..TURNS {
         for (name, rates) in names.iter().zip(&mut rates) {
-            for (rates, rate) in rates.iter_mut().zip(rate(space, name, label, processes, bytes)) {
+            for (rates, rate) in rates.iter_mut().zip(rate(space, name, label, processes, size)) {
                 rates.push(rate);
             }
         }
     }
     let medians: Vec<[f64; 2]> = rates.into_iter().map(|rates| rates.map(median)).collect();
-    let mut line = format!("{bytes:>4} bytes, {label:<16} {processes:>2} processes");
+    let mut line = format!("{size:<5} {label:<16} {processes:>2} processes");
     let [own_wall, own_busy] = medians[0];
     for (name, [wall, busy]) in names.iter().zip(medians) {
         line += &format!("  {name} {wall:>8.0} {busy:>8.0}");
@@ -105,9 +116,9 @@ fn median(mut rates: Vec<f64>) -> f64 {
 }
 
 /// By the clock the sum over processes that work at the same time, by processor time their mean.
-fn rate(space: &Path, name: &str, label: &str, processes: u64, bytes: usize) -> [f64; 2] {
+fn rate(space: &Path, name: &str, label: &str, processes: u64, size: &str) -> [f64; 2] {
     let mut children: Vec<Child> =
-        (0..processes).map(|number| start(space, name, label, number, bytes)).collect();
+        (0..processes).map(|number| start(space, name, label, number, size)).collect();
     let mut outputs: Vec<_> = children
         .iter_mut()
         .map(|child| BufReader::new(child.stdout.take().expect("piped")).lines())
@@ -131,10 +142,10 @@ fn rate(space: &Path, name: &str, label: &str, processes: u64, bytes: usize) -> 
     [sums[0], sums[1] / processes as f64]
 }
 
-fn start(space: &Path, name: &str, label: &str, number: u64, bytes: usize) -> Child {
+fn start(space: &Path, name: &str, label: &str, number: u64, size: &str) -> Child {
     let program = std::env::current_exe().expect("this program");
     Command::new(program)
-        .args([ROLE, name, label, &number.to_string(), &bytes.to_string()])
+        .args([ROLE, name, label, &number.to_string(), size])
         .arg(space)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -144,12 +155,14 @@ fn start(space: &Path, name: &str, label: &str, number: u64, bytes: usize) -> Ch
 
 /// What a process that works for another does.
 pub(crate) fn perform(arguments: Vec<String>) {
-    let [name, label, number, bytes, space] = &arguments[..] else { panic!("five arguments") };
+    let [name, label, number, size, space] = &arguments[..] else { panic!("five arguments") };
     let (_, work) = WORKS.into_iter().find(|(known, _)| known == label).expect("a known work");
     let number: u64 = number.parse().expect("a number");
     let space = PathBuf::from(space);
     let keys: Vec<Digest> = (0..RECORDS).map(key).collect();
-    let payload = payload(number, bytes.parse().expect("a number"));
+    let (_, sizes) = PAYLOADS.into_iter().find(|(known, _)| known == size).expect("a known size");
+    let payloads: Vec<Vec<u8>> =
+        (0..sizes.len() as u64).map(|place| payload(number + place, sizes)).collect();
     let engine = (!matches!(work, Work::Opened)).then(|| engines::open(name, &space));
     println!("ready");
     std::io::stdin().read_line(&mut String::new()).expect("told to go");
@@ -158,14 +171,16 @@ pub(crate) fn perform(arguments: Vec<String>) {
     while begun.elapsed() < WORK {
         // At hand, as a key is that was just computed.
         let batch: [Digest; BATCH] = std::array::from_fn(|place| {
-            let turn = (done + place as u64).wrapping_mul(7919).wrapping_add(number * 1009);
-            keys[usize::try_from(turn % RECORDS).expect("few")]
+            keys[usize::try_from(scatter(done + place as u64 + (number << 32)) % RECORDS)
+                .expect("few")]
         });
         for key in &batch {
+            // Each size comes, where all operations publish and where a tenth of them does.
+            let payload = &payloads[usize::try_from(done / 10).expect("few") % payloads.len()];
             match (&engine, work) {
                 (None, _) => look_up(engines::open(name, &space).as_ref(), key),
-                (Some(engine), Work::Publish) => engine.put(key, &payload),
-                (Some(engine), Work::Mixed) if done % 10 == 9 => engine.put(key, &payload),
+                (Some(engine), Work::Publish) => engine.put(key, payload),
+                (Some(engine), Work::Mixed) if done % 10 == 9 => engine.put(key, payload),
                 (Some(engine), _) => look_up(engine.as_ref(), key),
             }
             done += 1;
@@ -173,6 +188,14 @@ pub(crate) fn perform(arguments: Vec<String>) {
     }
     let done = done as f64;
     println!("{} {}", done / begun.elapsed().as_secs_f64(), done / (busy_seconds() - busy));
+}
+
+/// Numbers in no order that memory could foresee (the finalizer of SplitMix64).
+fn scatter(number: u64) -> u64 {
+    let number = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
 }
 
 /// Processor time of this process.
