@@ -1,28 +1,39 @@
-//! Compiles the observer's preloaded library for the target, where the observer exists, and has the
-//! executable linked so that starting it costs little.
+//! Compiles the observer's preloaded library and the launcher's program for the target, where they exist, and
+//! has the executable linked so that starting it costs little.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Directories are looked through.
-const SOURCES: [&str; 3] = ["src/observe/shim.rs", "src/observe/layout.rs", "src/observe/shim"];
+const SOURCES: [&str; 5] = [
+    "src/observe/shim.rs",
+    "src/observe/layout.rs",
+    "src/observe/shim",
+    "src/launcher/program.rs",
+    "src/launcher/layout.rs",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
-    let output = PathBuf::from(variable("OUT_DIR")).join("observe.so");
+    let output = |name| PathBuf::from(variable("OUT_DIR")).join(name);
+    let (library, launcher) = (output("observe.so"), output("launcher"));
     let system = variable("CARGO_CFG_TARGET_OS");
     match (system.as_str(), variable("CARGO_CFG_TARGET_ARCH").as_str()) {
         ("linux", "x86_64" | "aarch64") => {
-            assert!(compile(&output, &LINUX), "the observer's library does not compile");
+            assert!(compile(&LIBRARY, &library, &LINUX), "the observer's library does not compile");
+            assert!(compile(&LAUNCHER, &launcher, &STATIC), "the launcher does not compile");
         }
         // Nobody has run it there yet: without it kache works, and caches less.
-        ("macos", "aarch64") if compile(&output, &[]) => {}
-        // An empty library: observation is not possible there.
-        _ => std::fs::write(&output, []).expect("the build directory can be written to"),
+        ("macos", "aarch64") if compile(&LIBRARY, &library, &[]) => empty(&launcher),
+        // Observation is not possible there, and launchers are scripts.
+        _ => {
+            empty(&library);
+            empty(&launcher);
+        }
     }
     let is_gnu = system == "linux" && variable("CARGO_CFG_TARGET_ENV") == "gnu";
     if is_gnu && variable("HOST") == variable("TARGET") {
@@ -79,20 +90,45 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("Cargo sets {name}"))
 }
 
+fn empty(output: &Path) {
+    std::fs::write(output, []).expect("the build directory can be written to");
+}
+
+/// What is compiled: source and arguments.
+type Part = (&'static str, [&'static str; 3]);
+
+const LIBRARY: Part = (
+    "src/observe/shim.rs",
+    ["--crate-type=cdylib", "--crate-name=kache_observe", "-Crelocation-model=pic"],
+);
+const LAUNCHER: Part = (
+    "src/launcher/program.rs",
+    ["--crate-type=bin", "--crate-name=kache_launcher", "-Crelocation-model=static"],
+);
+
 /// The library does without the C library's start and without its functions.
 const LINUX: [&str; 3] =
     ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Clink-arg=-Wl,-z,now"];
+/// So does the launcher, which needs no loader either, and has as little between its parts as can be.
+const STATIC: [&str; 5] = [
+    "-Clink-arg=-nostartfiles",
+    "-Clink-arg=-nostdlib",
+    "-Clink-arg=-static",
+    "-Clink-arg=-no-pie",
+    "-Clink-arg=-Wl,--build-id=none,-z,max-page-size=4096,-z,noseparate-code",
+];
 
-/// Whether the library could be compiled.
-fn compile(output: &Path, link_arguments: &[&str]) -> bool {
+/// Whether a part could be compiled.
+fn compile((source, arguments): &Part, output: &Path, link_arguments: &[&str]) -> bool {
     let mut command = Command::new(variable("RUSTC"));
     command
-        .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=kache_observe"])
-        .args(["-Cpanic=abort", "-Copt-level=3", "-Crelocation-model=pic", "-Ccodegen-units=1"])
+        .arg("--edition=2024")
+        .args(arguments)
+        .args(["-Cpanic=abort", "-Copt-level=3", "-Ccodegen-units=1"])
         .args(["-Cstrip=symbols", "-Cforce-unwind-tables=no", "-Ccontrol-flow-guard=no"])
         .args(link_arguments)
         .arg(format!("--target={}", variable("TARGET")))
-        .arg("src/observe/shim.rs")
+        .arg(source)
         .arg("-o")
         .arg(output);
     if let Ok(linker) = env::var("RUSTC_LINKER") {

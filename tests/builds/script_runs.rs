@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::hidden_inputs::check_noticed;
 use crate::never_in_the_way::{INTERRUPTIBLE, WITHOUT_PRIVILEGE};
 use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::disk::snapshot;
@@ -390,6 +391,15 @@ fn an_out_dir_that_a_script_made_read_only_is_made_anew() {
         let mode = fs::metadata(&file).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o555);
     }
+}
+
+/// Many shells pass on only what they could name themselves.
+#[test]
+fn a_script_gets_variables_that_no_shell_could_name() {
+    let mut space = with_script("std::env::var(\"CFLAGS_x86_64-unknown-linux-gnu\").unwrap()");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("CFLAGS_x86_64-unknown-linux-gnu", value.text());
+    });
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The launcher: what stands where Cargo expects a build script's executable.
 //!
-//! A few lines of shell that run kache with the real executable's path, or the real executable
-//! itself where kache is gone or disabled. The real executable stays beside it, so that nothing is
-//! lost with kache, and so that it can share its inode with the store.
+//! It runs kache with the real executable's path, or the real executable itself where kache is gone or
+//! disabled. The real executable stays beside it, so that nothing is lost with kache, and so that it can share
+//! its inode with the store. On Linux it is a program of some kilobytes (`program.rs`), elsewhere a few
+//! lines of shell.
+
+mod layout;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +15,13 @@ use crate::fs::{self, FsError};
 use crate::invocation::{CrateType, Invocation};
 
 /// The first argument by which the launcher calls kache.
-pub const WORD: &str = "run-build-script";
+pub const WORD: &str = match layout::WORD.to_str() {
+    Ok(word) => word,
+    Err(_) => panic!("it is plain text"),
+};
+
+/// The launcher's program; empty where there is none.
+const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 /// What the real executable's name ends in, after a dot.
 pub const EXTENSION: &str = "kache";
@@ -64,8 +73,21 @@ impl Launcher {
     /// Writes the launcher.
     pub fn install(&self) -> Result<(), FsError> {
         let kache = std::env::current_exe().unwrap_or_default();
-        fs::write_new(&self.path, &script(&kache, &self.real()), 0o755)
+        let real = self.real();
+        let launcher = program(&kache, &real).unwrap_or_else(|| script(&kache, &real));
+        fs::write_new(&self.path, &launcher, 0o755)
     }
+}
+
+/// The program with the places of what it runs, if there is one and they fit in.
+fn program(kache: &Path, real: &Path) -> Option<Vec<u8>> {
+    let mark = memchr::memmem::find(PROGRAM, layout::PLACES_MARK)?;
+    let mut program = PROGRAM.to_vec();
+    let places = program.get_mut(mark..mark + layout::PLACES_BYTES)?;
+    let texts = [kache.as_os_str(), real.file_name()?, real.as_os_str()];
+    let bytes = [texts.map(OsStr::as_bytes).join(&0), vec![0]].concat();
+    places.get_mut(layout::PLACES_MARK.len()..)?.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+    Some(program)
 }
 
 /// The launcher's text. Cargo may give it another name in the same directory; should it be moved to
