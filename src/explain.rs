@@ -90,7 +90,7 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
             digests.push(values.value(input).map_or([0; _], |value| short(&value.0)));
         }
         if input.kind == InputKind::AllVariables {
-            parts.extend(environment(values));
+            parts.extend(environment(values, &input.name.path));
         }
     }
     parts.truncate(SNAPSHOT_PARTS_MAX);
@@ -99,8 +99,8 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
 
 /// Each variable of an environment that counts as a whole, by a digest: secrets are among them, and
 /// nobody may have read them.
-fn environment(values: &Inputs) -> impl Iterator<Item = SnapshotPart> {
-    values.each_variable().into_iter().map(|(name, value)| {
+fn environment(values: &Inputs, which: &[u8]) -> impl Iterator<Item = SnapshotPart> {
+    values.each_variable(which).into_iter().map(|(name, value)| {
         let name = RootedPath { root: None, path: name.into_vec() };
         part(label(&Input { kind: InputKind::Variable, name }), hex(&short(&value.0)))
     })
@@ -160,7 +160,8 @@ fn label(input: &Input) -> Vec<u8> {
         InputKind::Listing => "directory",
         InputKind::Presence => "presence of",
         InputKind::Variable => "variable",
-        InputKind::AllVariables => "the environment as a whole",
+        InputKind::AllVariables if input.name.path.is_empty() => "the environment as a whole",
+        InputKind::AllVariables => "the environment of",
         InputKind::Program => "program",
         InputKind::DependencyMetadata => "dependency (metadata)",
         InputKind::DependencyLibrary => "dependency (library)",

@@ -104,7 +104,7 @@ impl<'a> Inputs<'a> {
             InputKind::Presence => presence(&self.path(input)?),
             InputKind::LinkTarget => link_target(&self.path(input)?),
             InputKind::Variable => Some(self.variable(OsStr::from_bytes(&input.name.path))),
-            InputKind::AllVariables => Some(self.all_variables()),
+            InputKind::AllVariables => Some(self.all_variables(&input.name.path)),
             InputKind::Program => self.program(input),
             InputKind::DependencyMetadata => self.dependency(&self.path(input)?, &METADATA_FIRST),
             InputKind::DependencyLibrary => self.dependency(&self.path(input)?, &LIBRARY_FIRST),
@@ -162,19 +162,22 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    fn all_variables(&self) -> Digest {
+    fn all_variables(&self, which: &[u8]) -> Digest {
         let mut hasher = blake3::Hasher::new();
-        for (name, value) in self.each_variable() {
+        for (name, value) in self.each_variable(which) {
             frame(&mut hasher, name.as_bytes());
             hasher.update(&value.0);
         }
         finish(&hasher)
     }
 
-    /// The variables that the environment as a whole stands for, each with its value, sorted.
-    pub fn each_variable(&self) -> Vec<(OsString, Digest)> {
+    /// The variables that the environment as a whole stands for, or those of it that `which` names, each
+    /// with its value, sorted.
+    pub fn each_variable(&self, which: &[u8]) -> Vec<(OsString, Digest)> {
+        let is_meant = |name: &[u8]| which != rules::OF_COMPILERS || rules::is_of_compilers(name);
         let mut variables: Vec<(OsString, Digest)> = std::env::vars_os()
             .filter(|(name, _)| !rules::is_noise_variable(name.as_bytes()))
+            .filter(|(name, _)| is_meant(name.as_bytes()))
             .map(|(name, value)| {
                 let value = self.text(&library_path::counted(self.roots, &name, &value));
                 (name, value)

@@ -83,6 +83,8 @@ fn vendor(package: &Path, to: &Path) {
 pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(directory);
+    // The repository around the project is not its own.
+    command.env("GIT_CEILING_DIRECTORIES", env!("CARGO_TARGET_TMPDIR"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let keeps = matches!(&*text, "CARGO_HOME" | "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN");

@@ -374,9 +374,9 @@ mod tests {
 
     use super::*;
     use crate::invocation::{Parsed, parse};
-    use crate::observe::IncompleteReason;
     use crate::observe::link_report::tests::REAL;
     use crate::observe::rules::{Context, Found, inputs};
+    use crate::observe::{EnvironmentUse, IncompleteReason};
     use crate::roots::Roots;
 
     fn invocation(arguments: &str) -> Invocation {
@@ -479,7 +479,7 @@ mod tests {
             unreported: unreported.iter().map(PathBuf::from).collect(),
             processes: 1,
             root: Some("/rust/bin/rustc".into()),
-            root_iterates_variables: false,
+            root_uses: EnvironmentUse::Nothing,
             remaining: Vec::new(),
             effects: Vec::new(),
             temporary: vec!["/tmp".into()],

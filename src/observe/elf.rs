@@ -10,10 +10,17 @@ use super::image_file::{Image, bytes, contains, directory};
 const SECTIONS_MAX: u16 = 4096;
 const RUN_PATH_BYTES_MAX: u64 = 64 << 10;
 const SECTION_HEADER_BYTES: usize = 64;
+const SYMBOL_BYTES: usize = 24;
 /// Section types.
 const SYMBOLS: u32 = 2;
 const DYNAMIC_SYMBOLS: u32 = 11;
 const DYNAMIC: u32 = 6;
+const RELOCATIONS: u32 = 4;
+/// Without content in the file.
+const ZEROS: u32 = 8;
+/// Flags of sections.
+const IN_MEMORY: u64 = 2;
+const CODE: u64 = 4;
 
 pub(super) struct Elf<'a> {
     file: &'a File,
@@ -22,13 +29,27 @@ pub(super) struct Elf<'a> {
 
 impl Image for Elf<'_> {
     fn names_environment(&self) -> Option<bool> {
-        // `__environ` and `_environ` are the same variable, and end alike.
-        Some(contains(&self.names(DYNAMIC_SYMBOLS)?, b"environ\0"))
+        const NAMES: [&[u8]; 3] = [b"environ", b"_environ", b"__environ"];
+        let names = self.names(DYNAMIC_SYMBOLS)?;
+        // Most have none whose name even ends so. A name can be the end of another one's.
+        if !contains(&names, b"environ\0") {
+            return Some(false);
+        }
+        let symbols = self.table(DYNAMIC_SYMBOLS)?;
+        let mut own = symbols.as_chunks::<SYMBOL_BYTES>().0.iter().map(|symbol| {
+            let name = names.get(usize::try_from(half(symbol, 0)).ok()?..)?;
+            name.split(|byte| *byte == 0).next()
+        });
+        Some(own.any(|name| name.is_none_or(|name| NAMES.contains(&name))))
     }
 
     fn symbols(&self) -> Option<Vec<u8>> {
         // Without a single symbol it was stripped, and does not tell.
         self.names(SYMBOLS).filter(|names| names.len() >= 2)
+    }
+
+    fn users_of(&self, function: &[u8]) -> Option<Vec<Vec<u8>>> {
+        self.users(function)
     }
 
     fn run_path(&self, origin: &[u8]) -> Option<Vec<PathBuf>> {
@@ -57,6 +78,14 @@ impl<'a> Elf<'a> {
         header.starts_with(b"\x7fELF").then_some(Self { file, header })
     }
 
+    /// A table of symbols; empty if there is none.
+    fn table(&self, table: u32) -> Option<Vec<u8>> {
+        let sections = self.sections()?;
+        let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
+        let found = sections.iter().find(|section| half(*section, 4) == table);
+        found.map_or(Some(Vec::new()), |section| self.text(section))
+    }
+
     /// The text that holds the names of a table of symbols; empty if there is no such table.
     fn names(&self, table: u32) -> Option<Vec<u8>> {
         let sections = self.sections()?;
@@ -65,6 +94,104 @@ impl<'a> Elf<'a> {
             return Some(Vec::new());
         };
         self.text(sections.get(usize::try_from(half(symbols, 40)).ok()?)?)
+    }
+
+    /// The functions whose code may refer to one whose name contains `function`, in an executable for this
+    /// processor that can lie anywhere: all its code refers to places by their distance. Each distance in
+    /// it counts that leads there or to a word of the table in which calls across crates find it, wherever
+    /// an instruction begins. `None` if anything else may refer to it.
+    fn users(&self, function: &[u8]) -> Option<Vec<Vec<u8>>> {
+        const X86_64: u16 = 62;
+        const POSITION_INDEPENDENT: u16 = 3;
+        let header = |at: usize| u16::from_le_bytes([self.header[at], self.header[at + 1]]);
+        if header(18) != X86_64 || header(16) != POSITION_INDEPENDENT {
+            return None;
+        }
+        if contains(&self.names(DYNAMIC_SYMBOLS)?, function) {
+            return None;
+        }
+        let functions = self.functions()?;
+        let is_meant = |name: &[u8]| contains(name, function);
+        let meant = functions.iter().filter(|found| is_meant(&found.name));
+        let mut targets: Vec<u64> = meant.map(|found| found.start).collect();
+        if targets.is_empty() {
+            return None;
+        }
+        let places = self.words_with(&targets)?;
+        targets.extend(places);
+        let sections = self.sections()?;
+        let mut users = Vec::new();
+        for section in sections.as_chunks::<SECTION_HEADER_BYTES>().0 {
+            if number(section, 8) & CODE == 0 || half(section, 4) == ZEROS {
+                continue;
+            }
+            let (start, code) = (number(section, 16), self.text(section)?);
+            for (at, distance) in code.windows(4).enumerate() {
+                let distance = i32::from_le_bytes(distance.try_into().ok()?);
+                let behind = start + at as u64 + 4;
+                if targets.contains(&behind.wrapping_add_signed(distance.into())) {
+                    users.push(function_at(&functions, behind - 4)?.name.clone());
+                }
+            }
+        }
+        users.dedup();
+        Some(users)
+    }
+
+    /// Where words of the table lie that hold one of these addresses, once the loader has come by. `None`
+    /// if it is anywhere else in memory, too.
+    fn words_with(&self, addresses: &[u64]) -> Option<Vec<u64>> {
+        const RELATIVE: u64 = 8;
+        let sections = self.sections()?;
+        let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
+        let index = u16::from_le_bytes([self.header[62], self.header[63]]);
+        let names = self.text(sections.get(usize::from(index))?)?;
+        let is_table = |place: u64| {
+            let holds = |section: &&[u8; SECTION_HEADER_BYTES]| {
+                number(*section, 8) & IN_MEMORY != 0
+                    && place
+                        .checked_sub(number(*section, 16))
+                        .is_some_and(|at| at < number(*section, 32))
+            };
+            let section = sections.iter().find(holds)?;
+            let name = names.get(usize::try_from(half(section, 0)).ok()?..)?;
+            Some(name.starts_with(b".got\0") || name.starts_with(b".got.plt\0"))
+        };
+        let mut places = Vec::new();
+        for section in sections {
+            let (kind, flags, start) = (half(section, 4), number(section, 8), number(section, 16));
+            if kind == RELOCATIONS {
+                for entry in self.text(section)?.as_chunks::<24>().0 {
+                    if number(entry, 8) == RELATIVE && addresses.contains(&number(entry, 16)) {
+                        places.push(number(entry, 0));
+                    }
+                }
+            } else if flags & IN_MEMORY != 0 && flags & CODE == 0 && kind != ZEROS {
+                let text = self.text(section)?;
+                let words = text.as_chunks::<8>().0.iter().enumerate();
+                let words =
+                    words.filter(|(_, word)| addresses.contains(&u64::from_le_bytes(**word)));
+                places.extend(words.map(|(at, _)| start + at as u64 * 8));
+            }
+        }
+        places.iter().all(|place| is_table(*place) == Some(true)).then_some(places)
+    }
+
+    /// All functions, in the order of their addresses.
+    fn functions(&self) -> Option<Vec<Function>> {
+        const FUNCTION: u8 = 2;
+        let names = self.names(SYMBOLS)?;
+        let mut functions = Vec::new();
+        for symbol in self.table(SYMBOLS)?.as_chunks::<SYMBOL_BYTES>().0 {
+            if symbol[4] & 0xf == FUNCTION {
+                let (start, length) = (number(symbol, 8), number(symbol, 16));
+                let name = names.get(usize::try_from(half(symbol, 0)).ok()?..)?;
+                let name = name.split(|byte| *byte == 0).next()?.to_vec();
+                functions.push(Function { start, end: start.checked_add(length)?, name });
+            }
+        }
+        functions.sort_by_key(|function| function.start);
+        Some(functions)
     }
 
     fn run_path_text(&self) -> Option<Vec<u8>> {
@@ -105,6 +232,18 @@ impl<'a> Elf<'a> {
     fn text(&self, section: &[u8; SECTION_HEADER_BYTES]) -> Option<Vec<u8>> {
         bytes(self.file, number(section, 24), number(section, 32))
     }
+}
+
+/// Where a function lies once it is loaded.
+struct Function {
+    start: u64,
+    end: u64,
+    name: Vec<u8>,
+}
+
+fn function_at(functions: &[Function], address: u64) -> Option<&Function> {
+    let behind = functions.partition_point(|function| function.start <= address);
+    functions[..behind].last().filter(|function| address < function.end)
 }
 
 fn half(bytes: &[u8], at: usize) -> u32 {

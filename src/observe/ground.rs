@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use store_format::{InputKind, Root};
 
 use super::Observation;
+use super::image_file::EnvironmentUse;
 use super::machine::{self, Place};
 use crate::invocation::{Invocation, SearchKind};
 use crate::roots::Roots;
@@ -54,7 +55,7 @@ pub(super) struct Ground<'a> {
     linker_directories: Vec<PathBuf>,
     externs: HashSet<PathBuf>,
     pub(super) dependency_kind: InputKind,
-    pub(super) trusts_root: bool,
+    pub(super) root_uses: EnvironmentUse,
 }
 
 impl<'a> Ground<'a> {
@@ -84,7 +85,7 @@ impl<'a> Ground<'a> {
             linker_directories: linker_directories.map(|(_, path)| absolute(path)).collect(),
             externs: externs.map(|path| absolute(path).with_extension("")).collect(),
             dependency_kind: call.dependency_kind(),
-            trusts_root: true,
+            root_uses: EnvironmentUse::Nothing,
         }
     }
 
@@ -105,7 +106,7 @@ impl<'a> Ground<'a> {
             linker_directories: Vec::new(),
             externs: HashSet::new(),
             dependency_kind: InputKind::DependencyMetadata,
-            trusts_root: !observation.root_iterates_variables,
+            root_uses: observation.root_uses,
         }
     }
 

@@ -23,6 +23,11 @@ pub(super) trait Image {
     /// The names of all symbols, also of those that no other image uses.
     fn symbols(&self) -> Option<Vec<u8>>;
 
+    /// The names of the functions that may call or name one of these, if the image tells.
+    fn users_of(&self, _function: &[u8]) -> Option<Vec<Vec<u8>>> {
+        None
+    }
+
     /// The absolute directories in which it has the loader search, with the place of the file for
     /// what stands for that.
     fn run_path(&self, origin: &[u8]) -> Option<Vec<PathBuf>>;
@@ -36,19 +41,66 @@ pub(crate) fn names_environment(path: &Path) -> bool {
     any(path, true, |image| image.names_environment())
 }
 
-/// Whether a Rust executable goes through all variables by the standard library. Starting a program
-/// takes them all too, to pass them on: that has their iterator inlined, and only drops it by name.
-pub(crate) fn iterates_variables(path: &Path) -> bool {
-    const ITERATOR: [&[u8]; 3] = [b"3env4vars", b"3env4Vars", b"env..Vars$u20$"];
-    any(path, true, |image| {
-        let names = image.symbols()?;
-        let is_named = ITERATOR.iter().any(|name| contains(&names, name))
-            || contains(&names, b"VarsOs")
-                && names
-                    .split(|byte| *byte == 0)
-                    .any(|name| contains(name, b"VarsOs") && !contains(name, b"drop"));
-        Some(is_named)
+/// What a Rust executable takes from its environment as a whole, for more than passing it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EnvironmentUse {
+    Nothing,
+    /// What the crate `cc` looks up by name in the copy that it takes since version 1.8, and passes on to the
+    /// compilers that it starts.
+    Compilers,
+    Everything,
+}
+
+/// What the executable at `path` takes from its environment by the standard library.
+pub(crate) fn environment_use(path: &Path) -> EnvironmentUse {
+    let Ok(file) = File::open(path) else { return EnvironmentUse::Everything };
+    let Some(images) = images(&file) else { return EnvironmentUse::Everything };
+    let uses =
+        images.iter().map(|image| use_in(image.as_ref()).unwrap_or(EnvironmentUse::Everything));
+    uses.max().unwrap_or(EnvironmentUse::Nothing)
+}
+
+/// Starting a program takes all variables too, to pass them on.
+fn use_in(image: &dyn Image) -> Option<EnvironmentUse> {
+    const ALL: &[u8] = b"3env7vars_os";
+    const COPY: [&[u8]; 2] = [b"2cc9build_env", b"11EnvSnapshot7capture"];
+    if !image.names_environment()? {
+        return Some(EnvironmentUse::Nothing);
+    }
+    let names = image.symbols()?;
+    // Where that function was inlined itself, nothing tells who called it.
+    if !contains(&names, ALL) {
+        return None;
+    }
+    let Some(users) = image.users_of(ALL) else { return Some(use_by_names(&names)) };
+    let is_any = |parts: [&[u8]; 2]| users.iter().any(|user| is_named(user, parts));
+    let passes_on = |user: &Vec<u8>| {
+        is_named(user, [ALL, b""]) || is_named(user, [b"3std", b"10CommandEnv7capture"])
+    };
+    let others = users.iter().filter(|user| !passes_on(user) && !is_named(user, COPY));
+    Some(match (others.count(), is_any(COPY)) {
+        (0, false) => EnvironmentUse::Nothing,
+        // Who asks a command for its variables gets all those of the copy.
+        (0, true) if !contains(&names, b"7Command8get_envs") => EnvironmentUse::Compilers,
+        _ => EnvironmentUse::Everything,
     })
+}
+
+fn is_named(function: &[u8], parts: [&[u8]; 2]) -> bool {
+    parts.iter().all(|part| contains(function, part))
+}
+
+/// What the names of an image's symbols tell, where its code does not. Going through the variables calls their
+/// iterator by name; what passes them on has it inlined, and only drops it by name. Where the
+/// whole program was optimized at once the two look alike: that leaves marks in names.
+fn use_by_names(names: &[u8]) -> EnvironmentUse {
+    const SIGNS: [&[u8]; 4] = [b"3env4vars", b"3env4Vars", b"env..Vars$u20$", b".llvm."];
+    let goes_through = SIGNS.iter().any(|name| contains(names, name))
+        || contains(names, b"VarsOs")
+            && names
+                .split(|byte| *byte == 0)
+                .any(|name| contains(name, b"VarsOs") && !contains(name, b"drop"));
+    if goes_through { EnvironmentUse::Everything } else { EnvironmentUse::Nothing }
 }
 
 /// The directories in which an executable or library has the loader search for what it needs. Those in a
@@ -122,11 +174,14 @@ mod tests {
         for content in [&b""[..], b"\x7fEL", b"\x7fELF", b"\xcf\xfa\xed", b"#!/bin/sh\nenv\n"] {
             std::fs::write(&path, content).unwrap();
             assert!(!names_environment(&path), "{content:?}");
-            assert!(!iterates_variables(&path) && !is_written_in_go(&path), "{content:?}");
+            assert!(
+                environment_use(&path) == EnvironmentUse::Nothing && !is_written_in_go(&path),
+                "{content:?}"
+            );
             assert_eq!(run_path(&path), [] as [PathBuf; 0], "{content:?}");
         }
         let path = space.path().join("missing");
-        assert!(names_environment(&path) && iterates_variables(&path));
+        assert!(names_environment(&path) && environment_use(&path) == EnvironmentUse::Everything);
         assert!(!is_written_in_go(&path));
         assert_eq!(run_path(&path), [] as [PathBuf; 0]);
     }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::access::Access;
 use super::ground::flat;
+use super::image_file::EnvironmentUse;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
     LINKED, LISTED, LISTED_LATER, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK,
@@ -58,9 +59,8 @@ pub struct Observation {
     pub processes: u64,
     /// The executable that was observed first: what the wrapper ran.
     pub root: Option<PathBuf>,
-    /// Whether that is a Rust program which goes through all variables for more than passing
-    /// them on.
-    pub root_iterates_variables: bool,
+    /// Who in it goes through all variables, if it is a Rust program.
+    pub root_uses: EnvironmentUse,
     /// The files (and links) that were written and are there now.
     pub remaining: Vec<PathBuf>,
     /// What else is not as it was: names that were there before and are gone, and directories that
@@ -98,7 +98,7 @@ impl Observation {
             unreported: Vec::new(),
             processes: 0,
             root: None,
-            root_iterates_variables: true,
+            root_uses: EnvironmentUse::Everything,
             remaining: Vec::new(),
             effects: Vec::new(),
             temporary: Vec::new(),
@@ -135,10 +135,8 @@ impl Observation {
         let remaining = remaining(&reader.events);
         let effects = effects(&reader.events);
         Self {
-            root_iterates_variables: reader
-                .root
-                .as_deref()
-                .is_none_or(image_file::iterates_variables),
+            root_uses: (reader.root.as_deref())
+                .map_or(EnvironmentUse::Everything, image_file::environment_use),
             root: reader.root,
             events: reader.events,
             complete,

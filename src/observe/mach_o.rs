@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::observe::image_file::{
-        is_written_in_go, iterates_variables, names_environment, run_path,
+        EnvironmentUse, environment_use, is_written_in_go, names_environment, run_path,
     };
 
     /// Types and sections of symbols.
@@ -251,6 +251,10 @@ mod tests {
         }
     }
 
+    fn goes_through(path: &Path) -> bool {
+        environment_use(path) != EnvironmentUse::Nothing
+    }
+
     #[test]
     fn an_image_names_the_variable_or_who_tells_where_it_is() {
         let space = Space::new();
@@ -277,9 +281,12 @@ mod tests {
             ("__RINvNtCs2_4core3ptr13drop_in_placeNtNtCs1_3std3env6VarsOsE", false),
             ("__ZN3std3env3var17h0123456789abcdefE", false),
         ] {
-            let image = image(&[], &[(UNDEFINED, "_open"), (LOCAL, name)]);
-            assert_eq!(iterates_variables(space.holds(&image)), expected, "{name}");
+            let all = (LOCAL, "__ZN3std3env7vars_os17h0123456789abcdefE");
+            let image = image(&[], &[(UNDEFINED, "_environ"), all, (LOCAL, name)]);
+            assert_eq!(goes_through(space.holds(&image)), expected, "{name}");
         }
+        let inlined = image(&[], &[(UNDEFINED, "_environ"), (LOCAL, "_main")]);
+        assert!(goes_through(space.holds(&inlined)), "nothing tells who does it");
     }
 
     #[test]
@@ -289,13 +296,13 @@ mod tests {
             (FOR_DEBUGGERS, "radr://5614542"),
             (LOCAL_DATA, "__dyld_private"),
             (GLOBAL, "__mh_execute_header"),
-            (UNDEFINED, "_open"),
+            (UNDEFINED, "_environ"),
         ];
         for symbols in [&left[..], &[]] {
-            assert!(iterates_variables(space.holds(&image(&[], symbols))), "{symbols:?}");
+            assert!(goes_through(space.holds(&image(&[], symbols))), "{symbols:?}");
         }
-        let whole = [&left[..], &[(LOCAL, "_local")]].concat();
-        assert!(!iterates_variables(space.holds(&image(&[], &whole))));
+        let whole = [&left[..], &[(LOCAL, "__RNvNtCs1_3std3env7vars_os")]].concat();
+        assert!(!goes_through(space.holds(&image(&[], &whole))));
     }
 
     #[test]
@@ -352,8 +359,7 @@ mod tests {
                 (&[(1, b"!<arch>\n"), (1, &yes)], [true; 3]),
             ] {
                 let path = space.holds(&universal(magic, images));
-                let answers =
-                    [names_environment(path), iterates_variables(path), is_written_in_go(path)];
+                let answers = [names_environment(path), goes_through(path), is_written_in_go(path)];
                 assert_eq!(answers, expected, "{images:?}");
             }
         }
@@ -373,7 +379,7 @@ mod tests {
                 let path = space.holds(content);
                 assert!(run_path(path).len() <= 2, "{content:?}");
                 assert!(!is_written_in_go(path), "{content:?}");
-                [names_environment(path), iterates_variables(path)]
+                [names_environment(path), goes_through(path)]
             };
             assert_eq!(reads(&whole), [false; 2]);
             for end in 0..whole.len() {

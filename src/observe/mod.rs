@@ -41,6 +41,7 @@ use std::{fmt, io};
 use crate::fs::{self, FsError};
 pub use access::Access;
 pub(crate) use ground::{flat, has_parents};
+pub use image_file::EnvironmentUse;
 pub use log::{IncompleteReason, Observation};
 pub use machine::Fact;
 use shared_log::SharedLog;

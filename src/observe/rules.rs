@@ -34,9 +34,10 @@ use store_format::{Input, InputKind, RootedPath};
 
 pub use super::ground::{Context, ScriptContext};
 use super::ground::{Ground, flat};
+use super::image_file::EnvironmentUse;
 use super::layout::PRELOAD_VARIABLE;
 use super::machine::{self, Fact, Place};
-pub use super::variables::is_noise_variable;
+pub use super::variables::{OF_COMPILERS, is_noise_variable, is_of_compilers};
 use super::{Access, Observation, libraries, variables};
 use crate::library_path;
 use crate::roots::Roots;
@@ -223,7 +224,8 @@ struct Sorter<'a> {
     passed_over: BTreeSet<PathBuf>,
     library_path: &'a [PathBuf],
     variables: BTreeSet<&'a [u8]>,
-    all_variables: bool,
+    /// What was read without a name.
+    environment: EnvironmentUse,
     /// Whether what was looked at was compared with what a version control system knows of it.
     compares_files: bool,
     facts: BTreeSet<Fact>,
@@ -258,7 +260,7 @@ impl<'a> Sorter<'a> {
             passed_over: BTreeSet::new(),
             library_path,
             variables: BTreeSet::new(),
-            all_variables: false,
+            environment: EnvironmentUse::Nothing,
             compares_files: false,
             facts: BTreeSet::new(),
         }
@@ -273,7 +275,9 @@ impl<'a> Sorter<'a> {
                 if let Place::Fact(fact) = not_opaque(path)? {
                     self.facts.insert(fact);
                 }
-                self.all_variables |= machine::is_environment(path);
+                if machine::is_environment(path) {
+                    self.environment = EnvironmentUse::Everything;
+                }
                 self.compares_files |= is_index_of_files(path);
                 self.read(path);
             }
@@ -364,11 +368,13 @@ impl<'a> Sorter<'a> {
     }
 
     fn all_variables(&mut self, by: &Path) {
-        let is_trusted = self.ground.is_covered(by)
-            || variables::looks_up_by_name(by)
-            || self.ground.trusts_root && self.root == Some(by);
+        if self.root == Some(by) && self.ground.root_uses != EnvironmentUse::Everything {
+            self.environment = self.environment.max(self.ground.root_uses);
+            return;
+        }
+        let is_trusted = self.ground.is_covered(by) || variables::looks_up_by_name(by);
         if !is_trusted && !self.is_known(by) {
-            self.all_variables = true;
+            self.environment = EnvironmentUse::Everything;
         }
     }
 
@@ -459,9 +465,12 @@ impl<'a> Sorter<'a> {
         inputs.extend(self.variables.iter().map(|name| bare(InputKind::Variable, name)));
         let facts = self.facts.iter();
         inputs.extend(facts.map(|fact| bare(InputKind::Machine, fact.name().as_bytes())));
-        if self.all_variables {
-            inputs.insert(bare(InputKind::AllVariables, b""));
-        }
+        let all_variables: Option<&[u8]> = match self.environment {
+            EnvironmentUse::Nothing => None,
+            EnvironmentUse::Compilers => Some(OF_COMPILERS),
+            EnvironmentUse::Everything => Some(b""),
+        };
+        inputs.extend(all_variables.map(|name| bare(InputKind::AllVariables, name)));
         inputs.into_iter().collect()
     }
 }

@@ -196,6 +196,97 @@ const BY_NAME: &[&str] = &[
     "rustup",
 ];
 
+/// What the input is called that stands for all variables which [`is_of_compilers`].
+pub const OF_COMPILERS: &[u8] = b"compilers";
+
+/// Words of the names of variables that tell the crate `cc` what to run, how, and for what.
+const COMPILERS_WORDS: &[&str] = &[
+    "AR", "AS", "CC", "CL", "CXX", "CPP", "LD", "NM", "ML", "VS", "EM", "OUT", "LIB", "LIBPATH",
+    "CPATH", "ARCH", "CPU", "ABI", "OS", "HOST", "BUILD", "DEBUG", "OPT", "PROFILE", "PREFIX",
+    "DIR", "ROOT", "HOME", "LANG", "LC", "RC", "EPOCH", "DATE", "STATIC",
+];
+
+/// Parts of such words, wherever they are.
+const COMPILERS_PARTS: &[&str] = &[
+    "FLAGS",
+    "CARGO",
+    "RUST",
+    "TARGET",
+    "TRIPLE",
+    "SDK",
+    "NDK",
+    "SYSROOT",
+    "TOOL",
+    "COMPIL",
+    "CROSS",
+    "CLANG",
+    "GCC",
+    "CXX",
+    "LLVM",
+    "NVCC",
+    "CUDA",
+    "INCLUDE",
+    "LIBRARY",
+    "STDLIB",
+    "DEVELOPER",
+    "DEPLOYMENT",
+    "EMCC",
+    "WASI",
+    "WASM",
+    "MUSL",
+    "ZIG",
+    "LINK",
+    "RANLIB",
+    "STRIP",
+    "ASM",
+    "ARM64",
+    "MSVC",
+    "WINDOWS",
+    "VSCMD",
+    "VSLANG",
+    "VCINSTALL",
+    "OPTIONS",
+    "CONFIG",
+    "APPLE",
+    "MACOS",
+    "IPHONE",
+    "XCODE",
+    "ANDROID",
+    "PAUTH",
+    "JOBS",
+    "MAKE",
+];
+
+/// Beginnings of names that CI systems give to what each of their runs has anew.
+const OF_CI: &[&str] = &[
+    "GITHUB_",
+    "RUNNER_",
+    "ACTIONS_",
+    "CI_",
+    "GITLAB_",
+    "BUILDKITE_",
+    "CIRCLE_",
+    "JENKINS_",
+    "TRAVIS_",
+    "DRONE_",
+    "TEAMCITY_",
+    "BITBUCKET_",
+    "AGENT_",
+    "SYSTEM_",
+];
+
+/// Whether the crate `cc` may look a variable up in its copy of the environment: not only those that its
+/// sources name (version 1.11), but all whose names are made of such words, with or without a target.
+pub fn is_of_compilers(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_uppercase();
+    if OF_CI.iter().any(|start| name.starts_with(start)) {
+        return false;
+    }
+    let mut words = name.split(|letter: char| !letter.is_alphanumeric());
+    words.any(|word| COMPILERS_WORDS.contains(&word))
+        || COMPILERS_PARTS.iter().any(|part| name.contains(part))
+}
+
 fn is_in(table: &[(&str, &[&str])], name: &[u8]) -> bool {
     table.iter().any(|(_, names)| names.iter().any(|noise| noise.as_bytes() == name))
 }
@@ -312,6 +403,31 @@ mod tests {
         }
         assert!(!is_language(b"LC_ALL", Path::new("/usr/bin/sed")));
         assert!(!is_language(b"CFLAGS", Path::new("cc")));
+    }
+
+    /// All that the sources of version 1.11 look up in the copy, except what is noise.
+    #[test]
+    fn what_the_crate_cc_looks_up_is_of_compilers() {
+        let names = "TARGET HOST OUT_DIR OPT_LEVEL DEBUG CARGO_CFG_TARGET_OS CARGO_ENCODED_RUSTFLAGS \
+            CARGO_MANIFEST_DIR RUSTC RUSTC_LINKER SDKROOT LIB INCLUDE CL ML IPHONEOS_DEPLOYMENT_TARGET \
+            ZERO_AR_DATE ZIG_LIB_DIR ZIG_LIBC WASM_MUSL_SYSROOT WASI_SYSROOT WASI_SDK_PATH VSLANG \
+            VSCMD_VER VCINSTALLDIR TOOLCHAINS SOURCE_DATE_EPOCH RC_DEBUG_PREFIX_MAP RC_DEBUG_OPTIONS \
+            RANLIBFLAGS RANLIB PAUTHTEST_SYSROOT PAUTHTEST_RESOURCE_DIR OBJC_INCLUDE_PATH NVCC \
+            OBJCPLUS_INCLUDE_PATH NVCC_PREPEND_FLAGS NVCC_CCBIN LIBPATH GCC_EXEC_PREFIX EM_PORTS \
+            EXTERNAL_INCLUDE EM_LLVM_ROOT EM_CONFIG EM_COMPILER_WRAPPER EM_CLANG_ADD_VERSION EM_CACHE \
+            EMCC_LOCAL_PORTS EMCC_CFLAGS DEVELOPER_DIR C_INCLUDE_PATH CXXSTDLIB_STATIC CXXSTDLIB \
+            CXXFLAGS CXX CROSS_COMPILE CRATE_CC_NO_DEFAULTS CPLUS_INCLUDE_PATH CPATH COMPILER_PATH \
+            CLANG_NO_DEFAULT_CONFIG CFLAGS CC_SHELL_ESCAPED_FLAGS CC_FORCE_DISABLE CCC_OVERRIDE_OPTIONS \
+            CC_ENABLE_DEBUG_OUTPUT CC_KNOWN_WRAPPER_CUSTOM CC CARGO_TRIM_PATHS_SCOPE ARFLAGS AR LC_ALL \
+            CFLAGS_x86_64-unknown-linux-gnu CFLAGS_x86_64_unknown_linux_gnu HOST_CC TARGET_CFLAGS \
+            AR_aarch64_apple_darwin CXX_x86_64-pc-windows-msvc";
+        for name in names.split_whitespace() {
+            assert!(is_of_compilers(name.as_bytes()), "{name}");
+        }
+        for name in ["GITHUB_RUN_ID", "GITHUB_PATH", "CI_COMMIT_SHA", "USER", "LOGNAME", "FLAVOUR"]
+        {
+            assert!(!is_of_compilers(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

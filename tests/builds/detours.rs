@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::hidden_inputs::{Value, check_noticed, with_macro};
+use crate::hidden_inputs::{Value, check_ignored, check_noticed, with_macro};
 use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::{TestSpace, succeed};
 
@@ -249,6 +249,124 @@ fn variables_that_a_script_goes_through_as_the_system_has_them() {
     check_noticed(&mut space, &AGAIN, |space, value| {
         space.set_variable("FLAVOUR", value.text());
     });
+}
+
+/// Where the whole program is optimized at once, the function that begins with it has no name.
+#[test]
+fn variables_that_an_optimized_script_goes_through() {
+    let mut space = with_script(
+        "let found = std::env::vars_os().find(|(name, _)| name == \"FLAVOUR\");\n\
+         found.unwrap().1.into_string().unwrap()",
+    );
+    space.set_variable("RUSTFLAGS", "-Copt-level=1 -Clto=thin -Cembed-bitcode=yes");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("FLAVOUR", value.text());
+    });
+}
+
+/// A script beside a crate that copies the environment as `cc` does.
+fn with_copy(body: &str) -> TestSpace {
+    let space = with_script(body);
+    let copy = "use std::ffi::OsString;\n\
+        pub struct EnvSnapshot(Vec<(OsString, OsString)>);\n\
+        impl EnvSnapshot {\n\
+        pub fn capture() -> Self { Self(std::env::vars_os().map(|pair| pair).collect()) }\n\
+        pub fn get(&self, name: &str) -> Option<&str> {\n\
+        self.0.iter().find(|(found, _)| found == name)?.1.to_str() }\n\
+        pub fn apply(&self, command: &mut std::process::Command) {\n\
+        command.env_clear().envs(self.0.iter().map(|(name, value)| (name, value))); }\n}\n";
+    space.package("cc", "", &[("src/lib.rs", "pub mod build_env;\n"), ("src/build_env.rs", copy)]);
+    let manifest = space.read("p/Cargo.toml");
+    space.write(
+        "p/Cargo.toml",
+        format!("{manifest}\n[build-dependencies]\ncc = {{ path = \"../cc\" }}\n"),
+    );
+    space
+}
+
+/// Checks that the script, which copies the environment too, depends on a variable that no compiler
+/// looks up.
+#[track_caller]
+fn check_flavour_noticed(body: &str) {
+    let mut space = with_copy(&format!(
+        "let copy = cc::build_env::EnvSnapshot::capture();\nassert!(copy.get(\"HOME\").is_some());\n{body}"
+    ));
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("FLAVOUR", value.text());
+    });
+}
+
+#[test]
+fn a_variable_that_is_looked_up_in_a_copy_of_the_environment() {
+    let mut space = with_copy(
+        "let copy = cc::build_env::EnvSnapshot::capture();\n\
+         copy.get(\"CFLAGS_x86_64-unknown-linux-gnu\").unwrap_or(\"none\").into()",
+    );
+    // Not set at first.
+    space.build("p");
+    space.remove("p/target");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("CFLAGS_x86_64-unknown-linux-gnu", value.text());
+    });
+}
+
+/// Only there it can be told who takes the copy.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn a_copy_of_the_environment_for_compilers_is_not_all_of_it() {
+    let mut space = with_copy(
+        "let mut command = Command::new(\"true\");\n\
+         cc::build_env::EnvSnapshot::capture().apply(&mut command);\n\
+         run(&mut command);\n\"one\".into()",
+    );
+    check_ignored(&mut space, |space| {
+        space.set_variable("FLAVOUR", "another");
+        space.set_variable("GITHUB_PATH", "/somewhere/else");
+    });
+}
+
+/// The same for one that calls this for all variables.
+#[track_caller]
+fn check_call_noticed(all: &str) {
+    check_flavour_noticed(&format!(
+        "let mut all = {all}();\n\
+         while let Some((name, value)) = all.next() {{\n\
+         if name == \"FLAVOUR\" {{ return value.into_string().unwrap(); }} }}\n\
+         unreachable!()"
+    ));
+}
+
+#[test]
+fn variables_that_a_script_goes_through_beside_a_copy() {
+    check_call_noticed("std::env::vars_os");
+}
+
+#[test]
+fn variables_that_a_script_goes_through_by_a_pointer_beside_a_copy() {
+    check_call_noticed("std::hint::black_box::<fn() -> std::env::VarsOs>(std::env::vars_os)");
+}
+
+#[test]
+fn variables_that_a_script_goes_through_by_a_table_beside_a_copy() {
+    check_call_noticed(
+        "{ static ALL: [fn() -> std::env::VarsOs; 2] = [std::env::vars_os; 2];\n\
+         std::hint::black_box(&ALL)[1] }",
+    );
+}
+
+#[test]
+fn variables_that_a_script_goes_through_as_text_beside_a_copy() {
+    check_flavour_noticed("std::env::vars().find(|(name, _)| name == \"FLAVOUR\").unwrap().1");
+}
+
+#[test]
+fn variables_that_a_command_with_a_copy_is_asked_for() {
+    check_flavour_noticed(
+        "let mut command = Command::new(\"true\");\n\
+         copy.apply(&mut command);\n\
+         let found = command.get_envs().find(|(name, _)| *name == \"FLAVOUR\");\n\
+         found.unwrap().1.unwrap().to_str().unwrap().into()",
+    );
 }
 
 /// It takes all variables to pass them on: that is no reason to depend on all of them.

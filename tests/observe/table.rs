@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kache::observe::rules::{Found, ScriptContext, Uncacheable, script_inputs};
-use kache::observe::{Access, Fact, Observation};
+use kache::observe::{Access, EnvironmentUse, Fact, Observation};
 use kache::roots::Roots;
 
 /// The inputs of a script's run that did these things, as kind and path.
@@ -25,7 +25,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         unreported: Vec::new(),
         processes: 1,
         root: Some("/t/script".into()),
-        root_iterates_variables: false,
+        root_uses: EnvironmentUse::Nothing,
         remaining: Vec::new(),
         effects: Vec::new(),
         temporary: vec!["/tmp".into()],
