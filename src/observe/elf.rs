@@ -29,18 +29,14 @@ pub(super) struct Elf<'a> {
 
 impl Image for Elf<'_> {
     fn names_environment(&self) -> Option<bool> {
-        const NAMES: [&[u8]; 3] = [b"environ", b"_environ", b"__environ"];
         let names = self.names(DYNAMIC_SYMBOLS)?;
         // Most have none whose name even ends so. A name can be the end of another one's.
         if !contains(&names, b"environ\0") {
             return Some(false);
         }
         let symbols = self.table(DYNAMIC_SYMBOLS)?;
-        let mut own = symbols.as_chunks::<SYMBOL_BYTES>().0.iter().map(|symbol| {
-            let name = names.get(usize::try_from(half(symbol, 0)).ok()?..)?;
-            name.split(|byte| *byte == 0).next()
-        });
-        Some(own.any(|name| name.is_none_or(|name| NAMES.contains(&name))))
+        let mut symbols = symbols.as_chunks::<SYMBOL_BYTES>().0.iter();
+        Some(symbols.any(|symbol| is_environment(symbol, &names) != Some(false)))
     }
 
     fn symbols(&self) -> Option<Vec<u8>> {
@@ -49,7 +45,18 @@ impl Image for Elf<'_> {
     }
 
     fn users_of(&self, function: &[u8]) -> Option<Vec<Vec<u8>>> {
-        self.users(function)
+        let functions = self.functions()?;
+        let meant = functions.iter().filter(|found| contains(&found.name, function));
+        let mut targets: Vec<u64> = meant.map(|found| found.start).collect();
+        if targets.is_empty() || contains(&self.names(DYNAMIC_SYMBOLS)?, function) {
+            return None;
+        }
+        targets.extend(self.words_with(&targets)?);
+        self.users(&functions, &targets)
+    }
+
+    fn users_of_environment(&self) -> Option<Vec<Vec<u8>>> {
+        self.users(&self.functions()?, &self.words_for_environment()?)
     }
 
     fn run_path(&self, origin: &[u8]) -> Option<Vec<PathBuf>> {
@@ -96,46 +103,57 @@ impl<'a> Elf<'a> {
         self.text(sections.get(usize::try_from(half(symbols, 40)).ok()?)?)
     }
 
-    /// The functions whose code may refer to one whose name contains `function`, in an executable for this
-    /// processor that can lie anywhere: all its code refers to places by their distance. Each distance in
-    /// it counts that leads there or to a word of the table in which calls across crates find it, wherever
-    /// an instruction begins. `None` if anything else may refer to it.
-    fn users(&self, function: &[u8]) -> Option<Vec<Vec<u8>>> {
+    /// The functions whose code may refer to one of these places, in an executable or library for this
+    /// processor that can lie anywhere: all its code refers to places by their distance. Each distance in it
+    /// counts that leads there, wherever an instruction begins.
+    fn users(&self, functions: &[Function], places: &[u64]) -> Option<Vec<Vec<u8>>> {
         const X86_64: u16 = 62;
         const POSITION_INDEPENDENT: u16 = 3;
         let header = |at: usize| u16::from_le_bytes([self.header[at], self.header[at + 1]]);
         if header(18) != X86_64 || header(16) != POSITION_INDEPENDENT {
             return None;
         }
-        if contains(&self.names(DYNAMIC_SYMBOLS)?, function) {
-            return None;
-        }
-        let functions = self.functions()?;
-        let is_meant = |name: &[u8]| contains(name, function);
-        let meant = functions.iter().filter(|found| is_meant(&found.name));
-        let mut targets: Vec<u64> = meant.map(|found| found.start).collect();
-        if targets.is_empty() {
-            return None;
-        }
-        let places = self.words_with(&targets)?;
-        targets.extend(places);
         let sections = self.sections()?;
         let mut users = Vec::new();
         for section in sections.as_chunks::<SECTION_HEADER_BYTES>().0 {
             if number(section, 8) & CODE == 0 || half(section, 4) == ZEROS {
                 continue;
             }
-            let (start, code) = (number(section, 16), self.text(section)?);
-            for (at, distance) in code.windows(4).enumerate() {
-                let distance = i32::from_le_bytes(distance.try_into().ok()?);
-                let behind = start + at as u64 + 4;
-                if targets.contains(&behind.wrapping_add_signed(distance.into())) {
-                    users.push(function_at(&functions, behind - 4)?.name.clone());
+            let start = number(section, 16);
+            for at in distances_to(places, start, &self.text(section)?)? {
+                users.push(function_at(functions, start.checked_add(at)?)?.name.clone());
+            }
+        }
+        users.sort_unstable();
+        users.dedup();
+        Some(users)
+    }
+
+    /// The words of the table that the loader puts the place of the C library's variable into. `None` if that
+    /// comes to be anywhere else.
+    fn words_for_environment(&self) -> Option<Vec<u64>> {
+        const PLACE: u64 = 6;
+        let sections = self.sections()?;
+        let names = self.names(DYNAMIC_SYMBOLS)?;
+        let symbols = self.table(DYNAMIC_SYMBOLS)?;
+        let symbols = symbols.as_chunks::<SYMBOL_BYTES>().0;
+        let mut words = Vec::new();
+        for section in sections.as_chunks::<SECTION_HEADER_BYTES>().0 {
+            if half(section, 4) != RELOCATIONS {
+                continue;
+            }
+            for entry in self.text(section)?.as_chunks::<SYMBOL_BYTES>().0 {
+                let information = number(entry, 8);
+                let symbol = symbols.get(usize::try_from(information >> 32).ok()?)?;
+                if is_environment(symbol, &names)? {
+                    if information & 0xffff_ffff != PLACE {
+                        return None;
+                    }
+                    words.push(number(entry, 0));
                 }
             }
         }
-        users.dedup();
-        Some(users)
+        Some(words)
     }
 
     /// Where words of the table lie that hold one of these addresses, once the loader has come by. `None`
@@ -239,6 +257,41 @@ struct Function {
     start: u64,
     end: u64,
     name: Vec<u8>,
+}
+
+/// Where in code that begins at `start` four bytes lie that are the distance from behind them to one of the
+/// places. Looks at each byte of it, and so has nothing but arithmetic inside.
+fn distances_to(places: &[u64], start: u64, code: &[u8]) -> Option<Vec<u64>> {
+    const HALF: u64 = 0xffff_ffff;
+    let mut meant = [u64::MAX; 4];
+    if places.len() > meant.len() {
+        return None;
+    }
+    for (meant, place) in meant.iter_mut().zip(places) {
+        *meant = place & HALF;
+    }
+    let [first, second, third, fourth] = meant;
+    let mut found = Vec::new();
+    let (mut last_four, mut behind, mut at) = (0, start & HALF, 0);
+    while at < code.len() {
+        last_four = last_four >> 8 | u64::from(code[at]) << 24;
+        at += 1;
+        behind += 1;
+        let leads_to = (last_four + behind) & HALF;
+        if (leads_to == first || leads_to == second || leads_to == third || leads_to == fourth)
+            && at >= 4
+        {
+            found.push(at as u64 - 4);
+        }
+    }
+    Some(found)
+}
+
+/// Whether a symbol is the C library's variable that holds all variables, by any of its names.
+fn is_environment(symbol: &[u8; SYMBOL_BYTES], names: &[u8]) -> Option<bool> {
+    const NAMES: [&[u8]; 3] = [b"environ", b"_environ", b"__environ"];
+    let name = names.get(usize::try_from(half(symbol, 0)).ok()?..)?;
+    Some(NAMES.contains(&name.split(|byte| *byte == 0).next()?))
 }
 
 fn function_at(functions: &[Function], address: u64) -> Option<&Function> {

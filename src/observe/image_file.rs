@@ -23,8 +23,14 @@ pub(super) trait Image {
     /// The names of all symbols, also of those that no other image uses.
     fn symbols(&self) -> Option<Vec<u8>>;
 
-    /// The names of the functions that may call or name one of these, if the image tells.
+    /// The names of the functions that may call or name one whose name contains this, if the image tells.
     fn users_of(&self, _function: &[u8]) -> Option<Vec<Vec<u8>>> {
+        None
+    }
+
+    /// The names of the functions that may look at the C library's variable that holds all variables, if the
+    /// image tells.
+    fn users_of_environment(&self) -> Option<Vec<Vec<u8>>> {
         None
     }
 
@@ -35,13 +41,7 @@ pub(super) trait Image {
     fn is_written_in_go(&self) -> Option<bool>;
 }
 
-/// Whether `path` names the C library's variable that holds all variables. Scripts do not; what
-/// runs them is asked for itself.
-pub(crate) fn names_environment(path: &Path) -> bool {
-    any(path, true, |image| image.names_environment())
-}
-
-/// What a Rust executable takes from its environment as a whole, for more than passing it on.
+/// What an executable or library takes from its environment as a whole, for more than passing it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EnvironmentUse {
     Nothing,
@@ -51,7 +51,9 @@ pub enum EnvironmentUse {
     Everything,
 }
 
-/// What the executable at `path` takes from its environment by the standard library.
+/// What the executable or library at `path` takes from its environment: nothing if it does not name the C
+/// library's variable that holds it, or is not the kind of file that could. Scripts do not; what runs
+/// them is asked for itself.
 pub(crate) fn environment_use(path: &Path) -> EnvironmentUse {
     let Ok(file) = File::open(path) else { return EnvironmentUse::Everything };
     let Some(images) = images(&file) else { return EnvironmentUse::Everything };
@@ -73,6 +75,10 @@ fn use_in(image: &dyn Image) -> Option<EnvironmentUse> {
         return None;
     }
     let Some(users) = image.users_of(ALL) else { return Some(use_by_names(&names)) };
+    let is_standard = |user: &Vec<u8>| contains(user, ALL) || contains(user, b"3std3sys");
+    if !image.users_of_environment()?.iter().all(is_standard) {
+        return Some(EnvironmentUse::Everything);
+    }
     let is_any = |parts: [&[u8]; 2]| users.iter().any(|user| is_named(user, parts));
     let passes_on = |user: &Vec<u8>| {
         is_named(user, [ALL, b""]) || is_named(user, [b"3std", b"10CommandEnv7capture"])
@@ -173,7 +179,6 @@ mod tests {
         let path = space.path().join("script");
         for content in [&b""[..], b"\x7fEL", b"\x7fELF", b"\xcf\xfa\xed", b"#!/bin/sh\nenv\n"] {
             std::fs::write(&path, content).unwrap();
-            assert!(!names_environment(&path), "{content:?}");
             assert!(
                 environment_use(&path) == EnvironmentUse::Nothing && !is_written_in_go(&path),
                 "{content:?}"
@@ -181,7 +186,7 @@ mod tests {
             assert_eq!(run_path(&path), [] as [PathBuf; 0], "{content:?}");
         }
         let path = space.path().join("missing");
-        assert!(names_environment(&path) && environment_use(&path) == EnvironmentUse::Everything);
+        assert!(environment_use(&path) == EnvironmentUse::Everything);
         assert!(!is_written_in_go(&path));
         assert_eq!(run_path(&path), [] as [PathBuf; 0]);
     }
@@ -189,8 +194,8 @@ mod tests {
     #[test]
     fn a_program_of_this_system_is_understood() {
         let path = std::env::current_exe().unwrap();
-        // It starts programs, which get its variables.
-        assert!(names_environment(&path));
+        // It goes through its variables.
+        assert_eq!(environment_use(&path), EnvironmentUse::Everything);
         assert!(!is_written_in_go(&path));
     }
 }

@@ -135,8 +135,7 @@ impl Observation {
         let remaining = remaining(&reader.events);
         let effects = effects(&reader.events);
         Self {
-            root_uses: (reader.root.as_deref())
-                .map_or(EnvironmentUse::Everything, image_file::environment_use),
+            root_uses: reader.root_uses,
             root: reader.root,
             events: reader.events,
             complete,
@@ -233,6 +232,9 @@ struct Reader {
     /// Where the executables, and the libraries that they have so far, have the loader search.
     run_paths: HashMap<Option<PathBuf>, Vec<Vec<PathBuf>>>,
     root: Option<PathBuf>,
+    root_uses: EnvironmentUse,
+    /// What each executable and library that was looked at takes from its environment.
+    uses: HashMap<PathBuf, EnvironmentUse>,
     blind: Option<String>,
     /// kache's own executable.
     own: Option<PathBuf>,
@@ -248,6 +250,8 @@ impl Reader {
             libraries: HashMap::new(),
             run_paths: HashMap::new(),
             root: None,
+            root_uses: EnvironmentUse::Everything,
+            uses: HashMap::new(),
             blind: None,
             own: std::env::current_exe().ok(),
         }
@@ -333,8 +337,11 @@ impl Reader {
         if let Some(path) = self.processes.report(pid, executable.clone()) {
             self.event(Access::Executed(path));
         }
-        self.root.get_or_insert_with(|| executable.clone());
-        self.can_read_variables(&executable);
+        let uses = self.can_read_variables(&executable);
+        if self.root.is_none() {
+            self.root = Some(executable.clone());
+            self.root_uses = uses;
+        }
         self.event(Access::Started(executable))
     }
 
@@ -347,16 +354,23 @@ impl Reader {
         self.blind.take().map(IncompleteReason::Blind)
     }
 
-    fn can_read_variables(&mut self, path: &Path) {
-        let access = Access::AllVariables(path.to_owned());
-        if path.is_absolute() && image_file::is_written_in_go(path) {
+    fn can_read_variables(&mut self, path: &Path) -> EnvironmentUse {
+        if !path.is_absolute() {
+            return EnvironmentUse::Everything;
+        }
+        if let Some(uses) = self.uses.get(path) {
+            return *uses;
+        }
+        if image_file::is_written_in_go(path) {
             let what = format!("{} makes system calls of its own", path.display());
             self.blind.get_or_insert(what);
         }
-        if !self.seen.contains(&access) && path.is_absolute() && image_file::names_environment(path)
-        {
-            self.event(access);
+        let uses = image_file::environment_use(path);
+        if uses != EnvironmentUse::Nothing {
+            self.event(Access::AllVariables(path.to_owned()));
         }
+        self.uses.insert(path.to_owned(), uses);
+        uses
     }
 
     fn loaded(&mut self, library: PathBuf, by: Option<PathBuf>) -> Access {

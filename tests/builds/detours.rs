@@ -251,6 +251,21 @@ fn variables_that_a_script_goes_through_as_the_system_has_them() {
     });
 }
 
+#[test]
+fn variables_that_a_script_goes_through_as_the_c_library_has_them() {
+    let mut space = with_script(
+        "unsafe extern \"C\" { static environ: *const *const std::ffi::c_char; }\n\
+         let mut at = unsafe { environ };\n\
+         loop {\n\
+         let text = unsafe { std::ffi::CStr::from_ptr(*at) }.to_str().unwrap();\n\
+         if let Some(value) = text.strip_prefix(\"FLAVOUR=\") { return value.into(); }\n\
+         at = unsafe { at.add(1) };\n}",
+    );
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("FLAVOUR", value.text());
+    });
+}
+
 /// Where the whole program is optimized at once, the function that begins with it has no name.
 #[test]
 fn variables_that_an_optimized_script_goes_through() {
@@ -380,6 +395,17 @@ fn a_script_that_starts_a_program_with_a_variable_more() {
         let compiled = space.build("p").compiled;
         assert_eq!(compiled.is_empty(), expected.is_empty(), "{compiled:?}");
     }
+}
+
+/// Only there it can be told that it does no more.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn a_macro_that_starts_a_program_with_a_variable_more() {
+    let mut space = with_macro(
+        "std::process::Command::new(\"true\").env(\"EXTRA\", \"1\").status().unwrap();\n\
+         \"one\".into()",
+    );
+    check_ignored(&mut space, |space| space.set_variable("FLAVOUR", "another"));
 }
 
 /// `sed` counts the characters of this file as the locale says.
