@@ -11,6 +11,7 @@ const SECTIONS_MAX: u16 = 4096;
 const RUN_PATH_BYTES_MAX: u64 = 64 << 10;
 const SECTION_HEADER_BYTES: usize = 64;
 const SYMBOL_BYTES: usize = 24;
+const RELOCATION_BYTES: usize = 24;
 /// Section types.
 const SYMBOLS: u32 = 2;
 const DYNAMIC_SYMBOLS: u32 = 11;
@@ -142,7 +143,7 @@ impl<'a> Elf<'a> {
             if half(section, 4) != RELOCATIONS {
                 continue;
             }
-            for entry in self.text(section)?.as_chunks::<SYMBOL_BYTES>().0 {
+            for entry in self.text(section)?.as_chunks::<RELOCATION_BYTES>().0 {
                 let information = number(entry, 8);
                 let symbol = symbols.get(usize::try_from(information >> 32).ok()?)?;
                 if is_environment(symbol, &names)? {
@@ -179,7 +180,7 @@ impl<'a> Elf<'a> {
         for section in sections {
             let (kind, flags, start) = (half(section, 4), number(section, 8), number(section, 16));
             if kind == RELOCATIONS {
-                for entry in self.text(section)?.as_chunks::<24>().0 {
+                for entry in self.text(section)?.as_chunks::<RELOCATION_BYTES>().0 {
                     if number(entry, 8) == RELATIVE && addresses.contains(&number(entry, 16)) {
                         places.push(number(entry, 0));
                     }
@@ -189,7 +190,7 @@ impl<'a> Elf<'a> {
                 let words = text.as_chunks::<8>().0.iter().enumerate();
                 let words =
                     words.filter(|(_, word)| addresses.contains(&u64::from_le_bytes(**word)));
-                places.extend(words.map(|(at, _)| start + at as u64 * 8));
+                places.extend(words.map(|(at, _)| start.wrapping_add(at as u64 * 8)));
             }
         }
         places.iter().all(|place| is_table(*place) == Some(true)).then_some(places)

@@ -75,7 +75,10 @@ fn use_in(image: &dyn Image) -> Option<EnvironmentUse> {
         return None;
     }
     let Some(users) = image.users_of(ALL) else { return Some(use_by_names(&names)) };
-    let is_standard = |user: &Vec<u8>| contains(user, ALL) || contains(user, b"3std3sys");
+    // What a thread begins with is of the library by name, and has in it what whoever started it does.
+    let starts = |user: &[u8]| is_named(user, [b"3std3sys", b"7process"]);
+    let is_standard =
+        |user: &Vec<u8>| contains(user, ALL) || starts(user) && !contains(user, b"backtrace");
     if !image.users_of_environment()?.iter().all(is_standard) {
         return Some(EnvironmentUse::Everything);
     }
