@@ -45,6 +45,11 @@ impl Image for Elf<'_> {
         self.names(SYMBOLS).filter(|names| names.len() >= 2)
     }
 
+    fn code_tells(&self) -> bool {
+        const X86_64: u16 = 62;
+        self.header_half(18) == X86_64
+    }
+
     fn users_of(&self, function: &[u8]) -> Option<Vec<Vec<u8>>> {
         let functions = self.functions()?;
         let meant = functions.iter().filter(|found| contains(&found.name, function));
@@ -72,7 +77,7 @@ impl Image for Elf<'_> {
     fn is_written_in_go(&self) -> Option<bool> {
         let sections = self.sections()?;
         let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-        let index = u16::from_le_bytes([self.header[62], self.header[63]]);
+        let index = self.header_half(62);
         let names = self.text(sections.get(usize::from(index))?)?;
         Some(contains(&names, b".go.buildinfo\0"))
     }
@@ -84,6 +89,10 @@ impl<'a> Elf<'a> {
         let mut header = [0; 64];
         file.read_exact_at(&mut header, 0).ok()?;
         header.starts_with(b"\x7fELF").then_some(Self { file, header })
+    }
+
+    fn header_half(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.header[at], self.header[at + 1]])
     }
 
     /// A table of symbols; empty if there is none.
@@ -108,10 +117,8 @@ impl<'a> Elf<'a> {
     /// processor that can lie anywhere: all its code refers to places by their distance. Each distance in it
     /// counts that leads there, wherever an instruction begins.
     fn users(&self, functions: &[Function], places: &[u64]) -> Option<Vec<Vec<u8>>> {
-        const X86_64: u16 = 62;
         const POSITION_INDEPENDENT: u16 = 3;
-        let header = |at: usize| u16::from_le_bytes([self.header[at], self.header[at + 1]]);
-        if header(18) != X86_64 || header(16) != POSITION_INDEPENDENT {
+        if self.header_half(16) != POSITION_INDEPENDENT {
             return None;
         }
         let sections = self.sections()?;
@@ -163,7 +170,7 @@ impl<'a> Elf<'a> {
         const RELATIVE: u64 = 8;
         let sections = self.sections()?;
         let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-        let index = u16::from_le_bytes([self.header[62], self.header[63]]);
+        let index = self.header_half(62);
         let names = self.text(sections.get(usize::from(index))?)?;
         let is_table = |place: u64| {
             let holds = |section: &&[u8; SECTION_HEADER_BYTES]| {
@@ -239,8 +246,7 @@ impl<'a> Elf<'a> {
         if header[4] != CLASS_64 || header[5] != LITTLE_ENDIAN {
             return None;
         }
-        let count = u16::from_le_bytes([header[60], header[61]]);
-        let entry_bytes = u16::from_le_bytes([header[58], header[59]]);
+        let (count, entry_bytes) = (self.header_half(60), self.header_half(58));
         if usize::from(entry_bytes) != SECTION_HEADER_BYTES || count == 0 || count > SECTIONS_MAX {
             return None;
         }
@@ -306,4 +312,175 @@ fn half(bytes: &[u8], at: usize) -> u32 {
 
 fn number(bytes: &[u8], at: usize) -> u64 {
     u64::from(half(bytes, at)) | u64::from(half(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::observe::image_file::{EnvironmentUse, environment_use, is_written_in_go, run_path};
+
+    /// Where the parts of the image lie once it is loaded.
+    const CODE_AT: u64 = 0x1000;
+    const TABLE_AT: u64 = 0x2000;
+    const DATA_AT: u64 = 0x3000;
+    const FUNCTION_BYTES: usize = 16;
+
+    /// Functions that call each other, a table through which they do so, and data.
+    #[derive(Clone)]
+    struct Program {
+        /// Of each its name and the place that its code refers to.
+        functions: Vec<(&'static str, u64)>,
+        /// Words at [`DATA_AT`].
+        data: Vec<u64>,
+        kind: u8,
+    }
+
+    impl Program {
+        /// One that starts programs.
+        fn new() -> Self {
+            Self {
+                functions: vec![
+                    ("_ZN3std3sys7process4unix7Command7do_exec17h0E", TABLE_AT),
+                    ("_ZN3std3env7vars_os17h0E", TABLE_AT),
+                    ("_ZN3std3sys7process3env10CommandEnv7capture17h0E", TABLE_AT + 8),
+                    ("_ZN5build4main17h0E", Self::place(2)),
+                ],
+                data: vec![0],
+                kind: 3,
+            }
+        }
+
+        /// Where a function lies.
+        fn place(number: u64) -> u64 {
+            CODE_AT + number * FUNCTION_BYTES as u64
+        }
+
+        /// Code, symbols and their names.
+        fn code(&self) -> [Vec<u8>; 3] {
+            let (mut code, mut symbols, mut names) = (Vec::new(), vec![0; SYMBOL_BYTES], vec![0]);
+            for (number, (name, target)) in (0..).zip(&self.functions) {
+                let distance = target.wrapping_sub(Self::place(number) + 4).to_le_bytes();
+                code.extend_from_slice(&distance[..4]);
+                code.resize(code.len() + FUNCTION_BYTES - 4, 0x90);
+                symbols.extend(symbol(names.len(), Self::place(number)));
+                names.extend([name.as_bytes(), &[0]].concat());
+            }
+            [code, symbols, names]
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let [code, symbols, names] = self.code();
+            // The loader puts the variable's place into the first word of the table, and that of the function
+            // that gives all variables into the second.
+            let relocations = [TABLE_AT, 1 << 32 | 6, 0, TABLE_AT + 8, 8, Self::place(1)];
+            let dynamic = [vec![0; SYMBOL_BYTES], symbol(1, 0)].concat();
+            let section_names =
+                b"\0.text\0.got\0.data\0.rela\0.dynsym\0.dynstr\0.symtab\0.strtab\0.shstrtab\0";
+            // Kind, flags, link, place and content.
+            let sections = [
+                (1, IN_MEMORY | CODE, 0, CODE_AT, code),
+                (1, IN_MEMORY, 0, TABLE_AT, vec![0; 16]),
+                (1, IN_MEMORY, 0, DATA_AT, words(&self.data)),
+                (RELOCATIONS, 0, 0, 0, words(&relocations)),
+                (DYNAMIC_SYMBOLS, 0, 6, 0, dynamic),
+                (3, 0, 0, 0, b"\0environ\0".to_vec()),
+                (SYMBOLS, 0, 8, 0, symbols),
+                (3, 0, 0, 0, names),
+                (3, 0, 0, 0, section_names.to_vec()),
+            ];
+            let (mut file, mut headers) = (vec![0; 64], vec![0; SECTION_HEADER_BYTES]);
+            let mut name_at = 1;
+            for (kind, flags, link, place, content) in sections {
+                let (at, bytes) = (file.len() as u64, content.len() as u64);
+                file.extend(content);
+                let kind = u64::from(kind) << 32;
+                headers.extend(words(&[name_at | kind, flags, place, at, bytes, link, 0, 0]));
+                let rest = section_names.iter().skip(usize::try_from(name_at).unwrap());
+                name_at += rest.take_while(|byte| **byte != 0).count() as u64 + 1;
+            }
+            let headers_at = file.len() as u64;
+            file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+            (file[16], file[18]) = (self.kind, 62);
+            file[40..48].copy_from_slice(&headers_at.to_le_bytes());
+            (file[58], file[60], file[62]) = (64, 10, 9);
+            file.extend(headers);
+            file
+        }
+    }
+
+    fn words(words: &[u64]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// A function, and a variable of another image at no place.
+    fn symbol(name: usize, place: u64) -> Vec<u8> {
+        let mut symbol = words(&[name as u64, place, FUNCTION_BYTES as u64]);
+        symbol[4] = if place == 0 { 0x11 } else { 0x12 };
+        symbol
+    }
+
+    fn use_of(program: &Program, path: &Path) -> EnvironmentUse {
+        std::fs::write(path, program.bytes()).unwrap();
+        environment_use(path)
+    }
+
+    #[test]
+    fn code_tells_who_can_reach_the_environment() {
+        let space = tempfile::tempdir().unwrap();
+        let path = space.path().join("program");
+        let check = |what: &str, expected, change: &dyn Fn(&mut Program)| {
+            let mut program = Program::new();
+            change(&mut program);
+            assert_eq!(use_of(&program, &path), expected, "{what}");
+        };
+        let (all, copy) = (Program::place(1), "_ZN2cc9build_env11EnvSnapshot7capture17h0E");
+        check("it starts programs", EnvironmentUse::Nothing, &|_| {});
+        for (name, expected) in
+            [("_ZN5build4main17h0E", EnvironmentUse::Everything), (copy, EnvironmentUse::Compilers)]
+        {
+            for place in [all, TABLE_AT + 8] {
+                check(name, expected, &|program| program.functions[3] = (name, place));
+            }
+            check(name, EnvironmentUse::Everything, &|program| {
+                program.functions[3] = (name, TABLE_AT);
+            });
+        }
+        check("a pointer in data", EnvironmentUse::Everything, &|program| program.data[0] = all);
+        check("a command is asked", EnvironmentUse::Everything, &|program| {
+            program.functions[3] = (copy, all);
+            program.functions.push(("_ZN3std7process7Command8get_envs17h0E", 0));
+        });
+        check("it lies at one place", EnvironmentUse::Everything, &|program| program.kind = 2);
+        check("it has no such function", EnvironmentUse::Everything, &|program| {
+            program.functions[1].0 = "_ZN3std3env4args17h0E";
+        });
+        check("a function without a name", EnvironmentUse::Everything, &|program| {
+            program.functions[3] = ("", all);
+        });
+    }
+
+    #[test]
+    fn an_image_that_is_damaged_or_cut_anywhere_is_never_a_crash() {
+        let space = tempfile::tempdir().unwrap();
+        let path = space.path().join("program");
+        let whole = Program::new().bytes();
+        let ask = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            assert!(run_path(&path).is_empty() && !is_written_in_go(&path));
+            environment_use(&path)
+        };
+        assert_eq!(ask(&whole), EnvironmentUse::Nothing);
+        for end in 64..whole.len() {
+            assert_eq!(ask(&whole[..end]), EnvironmentUse::Everything, "cut at {end}");
+        }
+        for at in 0..whole.len() {
+            for byte in [0xff, whole[at] ^ 0x01] {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                ask(&damaged);
+            }
+        }
+    }
 }

@@ -23,13 +23,18 @@ pub(super) trait Image {
     /// The names of all symbols, also of those that no other image uses.
     fn symbols(&self) -> Option<Vec<u8>>;
 
-    /// The names of the functions that may call or name one whose name contains this, if the image tells.
+    /// Whether the next two can be told.
+    fn code_tells(&self) -> bool {
+        false
+    }
+
+    /// The names of the functions that may call or name one whose name contains this, if nothing else may.
     fn users_of(&self, _function: &[u8]) -> Option<Vec<Vec<u8>>> {
         None
     }
 
-    /// The names of the functions that may look at the C library's variable that holds all variables, if the
-    /// image tells.
+    /// The names of the functions that may look at the C library's variable that holds all variables, if
+    /// nothing else may.
     fn users_of_environment(&self) -> Option<Vec<Vec<u8>>> {
         None
     }
@@ -74,7 +79,10 @@ fn use_in(image: &dyn Image) -> Option<EnvironmentUse> {
     if !contains(&names, ALL) {
         return None;
     }
-    let Some(users) = image.users_of(ALL) else { return Some(use_by_names(&names)) };
+    if !image.code_tells() {
+        return Some(use_by_names(&names));
+    }
+    let users = image.users_of(ALL)?;
     // What a thread begins with is of the library by name, and has in it what whoever started it does.
     let starts = |user: &[u8]| is_named(user, [b"3std3sys", b"7process"]);
     let is_standard =
