@@ -115,7 +115,8 @@ impl<'a> Elf<'a> {
 
     /// The functions whose code may refer to one of these places, in an executable or library for this
     /// processor that can lie anywhere: all its code refers to places by their distance. Each distance in it
-    /// counts that leads there, wherever an instruction begins.
+    /// counts that leads there, wherever an instruction begins, if what is in front of it can be in front of
+    /// a distance.
     fn users(&self, functions: &[Function], places: &[u64]) -> Option<Vec<Vec<u8>>> {
         const POSITION_INDEPENDENT: u16 = 3;
         if self.header_half(16) != POSITION_INDEPENDENT {
@@ -127,8 +128,9 @@ impl<'a> Elf<'a> {
             if number(section, 8) & CODE == 0 || half(section, 4) == ZEROS {
                 continue;
             }
-            let start = number(section, 16);
-            for at in distances_to(places, start, &self.text(section)?)? {
+            let (start, code) = (number(section, 16), self.text(section)?);
+            let found = distances_to(places, start, &code)?.into_iter();
+            for at in found.filter(|at| is_behind_instruction(&code, *at)) {
                 users.push(function_at(functions, start.checked_add(at)?)?.name.clone());
             }
         }
@@ -294,6 +296,18 @@ fn distances_to(places: &[u64], start: u64, code: &[u8]) -> Option<Vec<u64>> {
     Some(found)
 }
 
+/// Whether an instruction with a distance can end where four bytes begin, near a place or far from it: a call, a
+/// jump with or without a condition, or the address of an operand, which says so by five of its bits.
+/// Places that are near have distances that are small numbers, of which code has many.
+fn is_behind_instruction(code: &[u8], at: u64) -> bool {
+    let byte = |back: usize| usize::try_from(at).ok()?.checked_sub(back).map(|at| code[at]);
+    match (byte(2), byte(1)) {
+        (_, Some(0xe8 | 0xe9)) | (Some(0x0f), Some(0x80..=0x8f)) => true,
+        (_, Some(last)) => last & 0xc7 == 0x05,
+        (_, None) => false,
+    }
+}
+
 /// Whether a symbol is the C library's variable that holds all variables, by any of its names.
 fn is_environment(symbol: &[u8; SYMBOL_BYTES], names: &[u8]) -> Option<bool> {
     const NAMES: [&[u8]; 3] = [b"environ", b"_environ", b"__environ"];
@@ -332,6 +346,8 @@ mod tests {
     struct Program {
         /// Of each its name and the place that its code refers to.
         functions: Vec<(&'static str, u64)>,
+        /// What is in front of each distance.
+        instruction: [u8; 2],
         /// Words at [`DATA_AT`].
         data: Vec<u64>,
         kind: u8,
@@ -347,6 +363,7 @@ mod tests {
                     ("_ZN3std3sys7process3env10CommandEnv7capture17h0E", TABLE_AT + 8),
                     ("_ZN5build4main17h0E", Self::place(2)),
                 ],
+                instruction: [0xff, 0x15],
                 data: vec![0],
                 kind: 3,
             }
@@ -361,9 +378,10 @@ mod tests {
         fn code(&self) -> [Vec<u8>; 3] {
             let (mut code, mut symbols, mut names) = (Vec::new(), vec![0; SYMBOL_BYTES], vec![0]);
             for (number, (name, target)) in (0..).zip(&self.functions) {
-                let distance = target.wrapping_sub(Self::place(number) + 4).to_le_bytes();
+                let distance = target.wrapping_sub(Self::place(number) + 6).to_le_bytes();
+                code.extend_from_slice(&self.instruction);
                 code.extend_from_slice(&distance[..4]);
-                code.resize(code.len() + FUNCTION_BYTES - 4, 0x90);
+                code.resize(code.len() + FUNCTION_BYTES - 6, 0x90);
                 symbols.extend(symbol(names.len(), Self::place(number)));
                 names.extend([name.as_bytes(), &[0]].concat());
             }
@@ -448,6 +466,20 @@ mod tests {
             });
         }
         check("a pointer in data", EnvironmentUse::Everything, &|program| program.data[0] = all);
+        for (instruction, expected) in [
+            // A call, a jump, one on a condition, and the address of an operand.
+            ([0x90, 0xe8], EnvironmentUse::Everything),
+            ([0x90, 0xe9], EnvironmentUse::Everything),
+            ([0x0f, 0x84], EnvironmentUse::Everything),
+            ([0x8d, 0x3d], EnvironmentUse::Everything),
+            // A number that is moved.
+            ([0x90, 0xb8], EnvironmentUse::Nothing),
+        ] {
+            check("a function is called", expected, &|program| {
+                program.instruction = instruction;
+                program.functions[3].1 = all;
+            });
+        }
         check("a command is asked", EnvironmentUse::Everything, &|program| {
             program.functions[3] = (copy, all);
             program.functions.push(("_ZN3std7process7Command8get_envs17h0E", 0));
