@@ -136,7 +136,7 @@ pub fn list(path: &Path) -> Result<Vec<(OsString, Option<FileKind>)>, FsError> {
 /// The names in a directory, with the attributes of each, symbolic links not followed; without what
 /// another process removes meanwhile. Looking from the directory takes two thirds of the time that
 /// looking from the root does.
-pub fn list_stats(path: &Path) -> Result<Vec<(OsString, Stat)>, FsError> {
+fn list_stats(path: &Path) -> Result<Vec<(OsString, Stat)>, FsError> {
     let mut entries = Vec::new();
     let visit = |directory: BorrowedFd<'_>, entry: &DirEntry| {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -206,9 +206,19 @@ fn flock(path: &Path, operation: FlockOperation) -> Result<Lock, FsError> {
 
 /// The names in a directory; none where there is no such directory.
 pub fn list_names_if_present(path: &Path) -> Result<Vec<OsString>, FsError> {
-    match list_names(path) {
-        Err(error) if error.is_absent() => Ok(Vec::new()),
-        names => names,
+    if_present(list_names(path))
+}
+
+/// Like [`list_stats`]; nothing where there is no such directory.
+pub fn list_stats_if_present(path: &Path) -> Result<Vec<(OsString, Stat)>, FsError> {
+    if_present(list_stats(path))
+}
+
+/// What was done to a path, or nothing where there is none.
+fn if_present<T: Default>(done: Result<T, FsError>) -> Result<T, FsError> {
+    match done {
+        Err(error) if error.is_absent() => Ok(T::default()),
+        done => done,
     }
 }
 
@@ -254,10 +264,7 @@ pub fn remove(path: &Path) -> Result<(), FsError> {
 
 /// As [`remove`]; nothing there is no failure.
 pub fn remove_if_present(path: &Path) -> Result<(), FsError> {
-    match remove(path) {
-        Err(error) if error.is_absent() => Ok(()),
-        done => done,
-    }
+    if_present(remove(path))
 }
 
 /// Removes an empty directory.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::image_file::{Image, bytes, contains, directory};
+use super::image_file::{Image, Users, bytes, contains, directory};
 
 const SECTIONS_MAX: u16 = 4096;
 const RUN_PATH_BYTES_MAX: u64 = 64 << 10;
@@ -50,7 +50,7 @@ impl Image for Elf<'_> {
         self.header_half(18) == X86_64
     }
 
-    fn users_of(&self, function: &[u8]) -> Option<Vec<Vec<u8>>> {
+    fn users(&self, function: &[u8]) -> Option<Users> {
         let functions = self.functions()?;
         let meant = functions.iter().filter(|found| contains(&found.name, function));
         let mut targets: Vec<u64> = meant.map(|found| found.start).collect();
@@ -58,11 +58,10 @@ impl Image for Elf<'_> {
             return None;
         }
         targets.extend(self.words_with(&targets)?);
-        self.users(&functions, &targets)
-    }
-
-    fn users_of_environment(&self) -> Option<Vec<Vec<u8>>> {
-        self.users(&self.functions()?, &self.words_for_environment()?)
+        Some(Users {
+            of_function: self.users_of(&functions, &targets)?,
+            of_environment: self.users_of(&functions, &self.words_for_environment()?)?,
+        })
     }
 
     fn run_path(&self, origin: &[u8]) -> Option<Vec<PathBuf>> {
@@ -77,8 +76,7 @@ impl Image for Elf<'_> {
     fn is_written_in_go(&self) -> Option<bool> {
         let sections = self.sections()?;
         let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-        let index = self.header_half(62);
-        let names = self.text(sections.get(usize::from(index))?)?;
+        let names = self.text(sections.get(self.names_of_sections())?)?;
         Some(contains(&names, b".go.buildinfo\0"))
     }
 }
@@ -93,6 +91,11 @@ impl<'a> Elf<'a> {
 
     fn header_half(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.header[at], self.header[at + 1]])
+    }
+
+    /// Which section has the names of all.
+    fn names_of_sections(&self) -> usize {
+        self.header_half(62).into()
     }
 
     /// A table of symbols; empty if there is none.
@@ -117,7 +120,7 @@ impl<'a> Elf<'a> {
     /// processor that can lie anywhere: all its code refers to places by their distance. Each distance in it
     /// counts that leads there, wherever an instruction begins, if what is in front of it can be in front of
     /// a distance.
-    fn users(&self, functions: &[Function], places: &[u64]) -> Option<Vec<Vec<u8>>> {
+    fn users_of(&self, functions: &[Function], places: &[u64]) -> Option<Vec<Vec<u8>>> {
         const POSITION_INDEPENDENT: u16 = 3;
         if self.header_half(16) != POSITION_INDEPENDENT {
             return None;
@@ -172,8 +175,7 @@ impl<'a> Elf<'a> {
         const RELATIVE: u64 = 8;
         let sections = self.sections()?;
         let (sections, _) = sections.as_chunks::<SECTION_HEADER_BYTES>();
-        let index = self.header_half(62);
-        let names = self.text(sections.get(usize::from(index))?)?;
+        let names = self.text(sections.get(self.names_of_sections())?)?;
         let is_table = |place: u64| {
             let holds = |section: &&[u8; SECTION_HEADER_BYTES]| {
                 number(*section, 8) & IN_MEMORY != 0

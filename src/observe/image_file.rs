@@ -15,6 +15,14 @@ use super::mach_o;
 
 const BYTES_MAX: u64 = 64 << 20;
 
+/// The names of functions.
+pub(super) struct Users {
+    /// Those that may call or name a function.
+    pub(super) of_function: Vec<Vec<u8>>,
+    /// Those that may look at the C library's variable that holds all variables.
+    pub(super) of_environment: Vec<Vec<u8>>,
+}
+
 /// What is asked of a format. `None` where the image does not tell.
 pub(super) trait Image {
     /// Whether it names the C library's variable that holds all variables.
@@ -23,19 +31,13 @@ pub(super) trait Image {
     /// The names of all symbols, also of those that no other image uses.
     fn symbols(&self) -> Option<Vec<u8>>;
 
-    /// Whether the next two can be told.
+    /// Whether [`Image::users`] can be told.
     fn code_tells(&self) -> bool {
         false
     }
 
-    /// The names of the functions that may call or name one whose name contains this, if nothing else may.
-    fn users_of(&self, _function: &[u8]) -> Option<Vec<Vec<u8>>> {
-        None
-    }
-
-    /// The names of the functions that may look at the C library's variable that holds all variables, if
-    /// nothing else may.
-    fn users_of_environment(&self) -> Option<Vec<Vec<u8>>> {
+    /// Who may use a function whose name contains this, and the C library's variable, if nothing else may.
+    fn users(&self, _function: &[u8]) -> Option<Users> {
         None
     }
 
@@ -82,19 +84,18 @@ fn use_in(image: &dyn Image) -> Option<EnvironmentUse> {
     if !image.code_tells() {
         return Some(use_by_names(&names));
     }
-    let users = image.users_of(ALL)?;
+    let users = image.users(ALL)?;
     // What a thread begins with is of the library by name, and has in it what whoever started it does.
     let starts = |user: &[u8]| is_named(user, [b"3std3sys", b"7process"]);
     let is_standard =
         |user: &Vec<u8>| contains(user, ALL) || starts(user) && !contains(user, b"backtrace");
-    if !image.users_of_environment()?.iter().all(is_standard) {
+    if !users.of_environment.iter().all(is_standard) {
         return Some(EnvironmentUse::Everything);
     }
-    let is_any = |parts: [&[u8]; 2]| users.iter().any(|user| is_named(user, parts));
-    let passes_on = |user: &Vec<u8>| {
-        is_named(user, [ALL, b""]) || is_named(user, [b"3std", b"10CommandEnv7capture"])
-    };
-    let others = users.iter().filter(|user| !passes_on(user) && !is_named(user, COPY));
+    let is_any = |parts: [&[u8]; 2]| users.of_function.iter().any(|user| is_named(user, parts));
+    let passes_on =
+        |user: &Vec<u8>| contains(user, ALL) || is_named(user, [b"3std", b"10CommandEnv7capture"]);
+    let others = users.of_function.iter().filter(|user| !passes_on(user) && !is_named(user, COPY));
     Some(match (others.count(), is_any(COPY)) {
         (0, false) => EnvironmentUse::Nothing,
         // Who asks a command for its variables gets all those of the copy.

@@ -10,7 +10,6 @@
 //! uses, and goes after everything else.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use store_format::{ActionKey, Digest, Kind, ResultView, UnitKey, checksum};
@@ -180,7 +179,7 @@ impl Holdings {
         let root = directory.join("blobs");
         for shard in fs::list_names_if_present(&root)? {
             let shard = root.join(shard);
-            for (name, stat) in list_stats_if_present(&shard)? {
+            for (name, stat) in fs::list_stats_if_present(&shard)? {
                 if stat.kind != FileKind::File {
                     continue;
                 }
@@ -203,7 +202,7 @@ impl Holdings {
     }
 
     fn read_damaged(&mut self, directory: &Path) -> Result<(), FsError> {
-        for (name, stat) in list_stats_if_present(directory)? {
+        for (name, stat) in fs::list_stats_if_present(directory)? {
             let goes_s = changed_s(&stat) + DAMAGED_AGE_S;
             self.leftovers.push(Leftover { path: directory.join(name), goes_s });
         }
@@ -271,13 +270,6 @@ impl Holdings {
         let age_s = now_s.saturating_sub(candidate.used_s);
         let fresh = 0.5_f64.powf(age_s as f64 / HALF_LIFE_S);
         (candidate.cost_us as f64 + 1000.0) * fresh / (freed + BLOB_OVERHEAD_BYTES) as f64
-    }
-}
-
-fn list_stats_if_present(directory: &Path) -> Result<Vec<(OsString, Stat)>, FsError> {
-    match fs::list_stats(directory) {
-        Err(error) if error.is_absent() => Ok(Vec::new()),
-        stats => stats,
     }
 }
 

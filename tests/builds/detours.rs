@@ -266,7 +266,7 @@ fn variables_that_a_script_goes_through_as_the_c_library_has_them() {
     });
 }
 
-/// Where the whole program is optimized at once, the function that begins with it has no name.
+/// Where the whole program is optimized at once, the names of its functions do not tell.
 #[test]
 fn variables_that_an_optimized_script_goes_through() {
     let mut space = with_script(
