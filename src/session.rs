@@ -153,8 +153,7 @@ impl Session {
             crate::log::warn!("a result that was fetched will be asked for again: {error}");
         }
         let stored = find_result(&self.store, action);
-        stored
-            .is_some_and(|stored| self.put_in_place(&stored, manifest, Origin::Demanded).is_some())
+        stored.is_some_and(|stored| self.put_in_place(stored, manifest, Origin::Demanded).is_some())
     }
 
     fn guarded_lookup(&mut self) -> Option<Lookup> {
@@ -184,7 +183,7 @@ impl Session {
             self.expected = Some(stored.result);
             return Lookup::Nothing(Reason::Verifying);
         }
-        match self.put_in_place(&stored, manifest, Origin::Store) {
+        match self.put_in_place(stored, manifest, Origin::Store) {
             Some(()) => Lookup::Hit,
             None => Lookup::Nothing(Reason::BlobUnusable),
         }
@@ -200,15 +199,16 @@ impl Session {
     }
 
     /// Restores a result and replays its streams; `None` if that cannot be done.
-    fn put_in_place(&mut self, stored: &Stored, manifest: &Manifest, origin: Origin) -> Option<()> {
-        let result = &stored.result;
-        let streams = Streams::of(result, &self.roots)?;
-        let from_earlier_boot = !stored.is_durable && result.boot != current_boot();
+    fn put_in_place(&mut self, stored: Stored, manifest: &Manifest, origin: Origin) -> Option<()> {
+        let Stored { mut result, is_durable } = stored;
+        let streams = Streams::of(&result, &self.roots)?;
+        let from_earlier_boot = !is_durable && result.boot != current_boot();
         let options = Options {
             link_mode: self.config.link_mode,
             verify: from_earlier_boot || self.config.verify_restores.applies(&result.action.0),
         };
-        let restored = restore(&self.store, &self.roots, &self.tree, manifest, result, options);
+        let restored =
+            restore(&self.store, &self.roots, &self.tree, manifest, &mut result, options);
         let restored = match restored {
             Ok(restored) => restored,
             Err(error) => {
@@ -222,9 +222,9 @@ impl Session {
             Origin::Store if result.fetched => EventOutcome::PrefetchHit,
             Origin::Store => EventOutcome::LocalHit,
         };
-        self.account.hit(&self.store, result, restored, outcome);
+        self.account.hit(&self.store, &result, restored, outcome);
         if from_earlier_boot || result.fetched {
-            publish::confirm(&self.store, result);
+            publish::confirm(&self.store, &result);
         }
         Some(())
     }

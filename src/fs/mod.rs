@@ -36,8 +36,8 @@ use rustix::io::Errno;
 pub use crate::config::LinkMode;
 pub use batch::{Means, prefetch, prefetch_by, read_all, read_all_by};
 pub use place::{
-    Placed, clone_or_link_new, link_or_copy_new, place_private, place_shared, replace_by_link,
-    replace_by_symlink, write_new,
+    Placed, clone_or_link_new, link_or_copy_new, place_lent, place_private, place_shared,
+    replace_by_link, replace_by_symlink, write_new,
 };
 pub use stat::{FileKind, Stat, clock_ns, file_clock_ns, lstat, set_mode, set_mtime, stat, touch};
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | private (an inode of its own) | clone, copy |
 //! | shared | hard link, clone, copy; on macOS clone first, which costs the same there |
+//! | lent (private, and the original is nobody's yet) | hard link, clone, copy; on macOS clone first |
 //!
 //! A rung that answers "not between these two places" leads to the next one; that includes a full
 //! inode, and filesystems that allow links only to one's own files. Anything else is an error.
@@ -13,7 +14,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::posix::{self, is_not_here};
-use super::stat::{bits, set_mtime_errno};
+use super::stat::{bits, set_mtime_errno, touch};
 use super::{
     Context, FsError, LinkMode, link_errno, lstat, remove_if_present, rename, retry, stat,
     temporary_name,
@@ -53,6 +54,49 @@ pub fn place_shared(from: &Path, to: &Path, links: LinkMode, mode: u32) -> Resul
     }
     let may_clone = links == LinkMode::Auto;
     replace(to, |temporary| copy(from, temporary, may_clone, mode))
+}
+
+/// Puts `from` at `to` with permission bits `mode` and the current time. As long as nobody else has the
+/// inode of `from`, it may become that of `to`: the time of both is returned then.
+pub fn place_lent(
+    from: &Path,
+    to: &Path,
+    links: LinkMode,
+    mode: u32,
+) -> Result<(Placed, Option<i64>), FsError> {
+    let may_link = match links {
+        LinkMode::Auto => !cfg!(target_vendor = "apple"),
+        LinkMode::Hardlink => true,
+        LinkMode::Clone | LinkMode::Copy => false,
+    };
+    if may_link && let Some(mtime_ns) = lend(from, to, mode)? {
+        return Ok((Placed::Linked, Some(mtime_ns)));
+    }
+    place_private(from, to, links, mode).map(|placed| (placed, None))
+}
+
+/// Of those who would share the inode at the same moment each sees the others' names, and none does.
+fn lend(from: &Path, to: &Path, mode: u32) -> Result<Option<i64>, FsError> {
+    let temporary = temporary_name(to);
+    match link_errno(from, &temporary) {
+        Ok(()) => {}
+        Err(errno) if is_not_here(errno) => return Ok(None),
+        Err(errno) => return Err(FsError::new("link to", to, errno)),
+    }
+    let lent = (|| {
+        let found = stat(&temporary)?;
+        if found.links != 2 || bits(found.mode) != bits(mode) {
+            return Ok(None);
+        }
+        touch(&temporary)?;
+        let mtime_ns = stat(&temporary)?.mtime_ns;
+        rename_or_remove(&temporary, to)?;
+        Ok(Some(mtime_ns))
+    })();
+    if !matches!(lent, Ok(Some(_))) {
+        remove_if_present(&temporary)?;
+    }
+    lent
 }
 
 fn try_clone(from: &Path, to: &Path, mode: u32) -> Result<Option<Placed>, FsError> {

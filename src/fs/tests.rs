@@ -73,6 +73,45 @@ fn a_shared_place_is_the_same_inode_where_links_are_allowed() {
 }
 
 #[test]
+fn what_is_nobodys_yet_is_lent_once() {
+    for links in MODES {
+        let space = Space::new();
+        let blob = space.file("blob", b"content");
+        set_mode(&blob, 0o644).unwrap();
+        set_mtime(&blob, 1_000_000_000).unwrap();
+        let before_ns = file_clock_ns();
+        let to = space.file("to", b"what stands there");
+        let (placed, mtime_ns) = place_lent(&blob, &to, links, 0o644).unwrap();
+        assert_eq!(placed == Placed::Linked, inode(&blob) == inode(&to), "{links:?}");
+        assert_eq!(mtime_ns.is_some(), placed == Placed::Linked);
+        assert_eq!(stat(&blob).unwrap().mtime_ns, mtime_ns.unwrap_or(1_000_000_000));
+        assert!(stat(&to).unwrap().mtime_ns >= before_ns, "{links:?}");
+        assert!(placed == Placed::Linked || links != LinkMode::Hardlink);
+        assert!(placed != Placed::Linked || matches!(links, LinkMode::Hardlink | LinkMode::Auto));
+        let two = [blob.as_path(), to.as_path()].map(inode);
+        let other = space.path("other");
+        link(&blob, &space.path("somebody")).unwrap();
+        let (placed, mtime_ns) = place_lent(&blob, &other, links, 0o644).unwrap();
+        assert!(placed != Placed::Linked && mtime_ns.is_none());
+        assert!(!two.contains(&inode(&other)));
+        assert_eq!(read(&other).unwrap(), b"content");
+        space.check_tidy();
+    }
+}
+
+#[test]
+fn what_is_to_have_another_mode_is_not_lent() {
+    let space = Space::new();
+    let blob = space.file("blob", b"content");
+    set_mode(&blob, 0o644).unwrap();
+    let to = space.path("to");
+    let (_, mtime_ns) = place_lent(&blob, &to, LinkMode::Hardlink, 0o755).unwrap();
+    assert_eq!(mtime_ns, None);
+    assert_eq!((stat(&blob).unwrap().mode, stat(&to).unwrap().mode), (0o644, 0o755));
+    space.check_tidy();
+}
+
+#[test]
 fn placing_over_a_shared_inode_leaves_its_other_names_as_they_were() {
     for links in MODES {
         for private in [false, true] {

@@ -76,13 +76,15 @@ pub struct Options {
     pub verify: bool,
 }
 
-/// Puts the outputs of `result`, which `manifest` leads to, into `base`.
+/// Puts the outputs of `result`, which `manifest` leads to, into `base`. The first who restores what
+/// came from a remote shares the inodes of its private outputs with the store, as who compiles does:
+/// their new times are put into `result`.
 pub fn restore(
     store: &Store,
     roots: &Roots,
     tree: &Tree,
     manifest: &Manifest,
-    result: &ResultRecord,
+    result: &mut ResultRecord,
     options: Options,
 ) -> Result<Restored, RestoreError> {
     let mut restored = Restored::default();
@@ -90,9 +92,10 @@ pub fn restore(
     if tree.cleared {
         fs::clear(&tree.base)?;
     }
-    for output in &result.outputs {
+    let lends = result.fetched;
+    for output in &mut result.outputs {
         let path = tree.base.join(OsStr::from_bytes(&output.name));
-        match place(store, roots, manifest, &path, output, options) {
+        match place(store, roots, manifest, &path, output, options, lends) {
             Ok(how) => {
                 restored.size_bytes += output.size_bytes;
                 if how != Placed::Copied {
@@ -120,8 +123,9 @@ fn place(
     roots: &Roots,
     manifest: &Manifest,
     path: &Path,
-    output: &Output,
+    output: &mut Output,
     options: Options,
+    lends: bool,
 ) -> Result<Placed, RestoreError> {
     if let Some(inline) = &output.inline {
         let content = text(roots, manifest, inline)
@@ -139,9 +143,15 @@ fn place(
     }
     let blob = store.blob_path(&output.blob);
     check_blob(store, &blob, output, options.verify)?;
+    let (links, mode) = (options.link_mode, output.mode);
     Ok(match output.role {
-        OutputRole::Shared => fs::place_shared(&blob, path, options.link_mode, output.mode)?,
-        _ => fs::place_private(&blob, path, options.link_mode, output.mode)?,
+        OutputRole::Shared => fs::place_shared(&blob, path, links, mode)?,
+        _ if lends => {
+            let (placed, mtime_ns) = fs::place_lent(&blob, path, links, mode)?;
+            output.blob_mtime_ns = mtime_ns.unwrap_or(output.blob_mtime_ns);
+            placed
+        }
+        _ => fs::place_private(&blob, path, links, mode)?,
     })
 }
 

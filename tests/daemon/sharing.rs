@@ -1,6 +1,7 @@
 //! What one machine builds, another one restores.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,44 @@ fn what_one_machine_compiles_another_restores_by_demand() {
     second.space.remove("there/is/b/target");
     second.set("KACHE_LOCAL_ONLY", "1");
     second.space.build("there/is/b").assert_compiled(&[], "by what the store has");
+}
+
+/// The first checkout used to get copies of what the store had just for it.
+#[test]
+fn what_was_fetched_takes_no_second_place_and_a_change_of_it_stays_where_it_is() {
+    let (remote, first) = shared();
+    let mut second = Machine::sharing(&remote.path("remote"))
+        .with_checkout_of(&first, "here/a", "b")
+        .with_checkout_of(&first, "here/a", "c");
+    second.kache(&["daemon", "start"]);
+    second.space.build("b").assert_compiled(&[], &second.log());
+    second.kache(&["daemon", "stop"]);
+    second.set("KACHE_LOCAL_ONLY", "1");
+    let shares = |target: &str| {
+        let blobs = disk::files(&second.space.cache().join("blobs"));
+        let blobs: BTreeSet<_> = blobs.iter().map(|path| disk::inode(path)).collect();
+        let metadata = disk::files_with(&second.space.path(target), &["rmeta"]);
+        let own = metadata.iter().filter(|path| !blobs.contains(&disk::inode(path))).count();
+        let app = second.space.path(target).join("debug/app");
+        (metadata.len() - own, own, blobs.contains(&disk::inode(&app)))
+    };
+    let (lent, own, app) = shares("b/target");
+    let linked = !cfg!(target_vendor = "apple");
+    assert!(lent + own > 0 && (own == 0) == linked && app == linked, "{lent} {own} {app}");
+    second.space.build("c").assert_compiled(&[], "by what the store has");
+    let (lent, _, app) = shares("c/target");
+    assert_eq!((lent, app), (0, false), "two checkouts share no file that either may change");
+    second.space.build("b").assert_fresh("the first one");
+    second.space.build("c").assert_fresh("the second one");
+    // In place, as `strip` does.
+    let app = second.space.path("b/target/debug/app");
+    let mut app = std::fs::OpenOptions::new().append(true).open(app).unwrap();
+    app.write_all(b"changed").unwrap();
+    second.space.remove("c/target");
+    second.space.build("c");
+    assert_eq!(second.space.output_of("c/target/debug/app"), SAMPLE_OUTPUT);
+    let app = std::fs::read(second.space.path("c/target/debug/app")).unwrap();
+    assert!(!app.ends_with(b"changed"));
 }
 
 #[test]
