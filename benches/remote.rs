@@ -24,6 +24,7 @@ mod server;
 mod wire;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -35,6 +36,8 @@ use server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
 use wire::{DELAY, Wire, passing};
 
 const ROUNDS: usize = 5;
+/// More than a build from a bucket writes.
+const TOUCHED_MEGABYTES: usize = 1 << 10;
 
 /// One machine: checkout, store and how it reaches the bucket.
 struct Machine {
@@ -52,6 +55,7 @@ fn main() {
     let aside = project.root.join("aside");
     remove(&objects);
     remove(&aside);
+    fs::create_dir_all(&aside).expect("a directory");
     fs::create_dir_all(&objects).expect("a directory");
     let server = Server::start(objects);
     let wire = Wire::to(server.port);
@@ -74,6 +78,7 @@ fn main() {
     let (mut bytes, mut requests) = (0, 0);
     for _ in 0..ROUNDS {
         taker.forget(&aside);
+        touch_memory(&aside.join("touched"));
         server.take_requests();
         wire.take_bytes();
         let before = own_processor_time();
@@ -84,6 +89,7 @@ fn main() {
         taker.kache(&["daemon", "stop"]);
         assert_eq!(taker.misses(), 0, "everything comes from the bucket");
         set_aside(&taker.checkout.join("target"), &aside);
+        touch_memory(&aside.join("touched"));
         near.push(taker.build());
         taker.kache(&["daemon", "stop"]);
         plain.push(plain::download(&wire.endpoint(), &names));
@@ -110,10 +116,20 @@ fn main() {
 /// ext4 looks at each inode that was just freed before it passes it by, and a new machine has none.
 fn set_aside(directory: &Path, aside: &Path) {
     if directory.exists() {
-        fs::create_dir_all(aside).expect("a directory");
         let number = fs::read_dir(aside).expect("a directory can be listed").count();
         fs::rename(directory, aside.join(number.to_string())).expect("it can be renamed");
     }
+}
+
+/// Fills memory as files do and gives it back. The host of a virtual machine may take back what is free
+/// there, and a page that is wanted again then takes microseconds: more than all that is done with it.
+fn touch_memory(file: &Path) {
+    let piece = vec![1; 1 << 20];
+    let mut written = fs::File::create(file).expect("a file");
+    for _ in 0..TOUCHED_MEGABYTES {
+        written.write_all(&piece).expect("it can be written");
+    }
+    fs::remove_file(file).expect("it can be removed");
 }
 
 /// Processor time of this process.

@@ -4,6 +4,7 @@
 //! a build like it used is fetched, which says what to prefetch, and which manifests a unit has
 //! without another request; at the end the list is written again if there was anything new.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +32,8 @@ use super::uploads::Uploads;
 const VAIN_MAX: Duration = Duration::from_secs(10);
 /// How far back the events of a build may lie whose start is not known.
 const BUILD_MAX: Duration = Duration::from_hours(24);
+/// A result that has more than this part of all bytes that a build is about to need is large.
+const LARGE_PART: u64 = 16;
 /// How long the list of a build waits for the uploads of what it names.
 const UPLOADS_MAX: Duration = Duration::from_mins(10);
 
@@ -157,6 +160,16 @@ fn selected(command_line: &[u8]) -> (String, String) {
     (format!("{kind} {profile}"), targets.join(" "))
 }
 
+/// Puts in front what has much of all bytes: one thread decompresses it, and if it came last, as an
+/// executable would, nothing else would be left to be done meanwhile. The rest stays in order.
+fn large_first(places: &mut [usize], size_bytes: impl Fn(usize) -> u64) {
+    let large = places.iter().map(|place| size_bytes(*place)).sum::<u64>() / LARGE_PART;
+    places.sort_by_key(|place| {
+        let bytes = size_bytes(*place);
+        Reverse(if bytes > large { bytes } else { 0 })
+    });
+}
+
 impl Builds {
     pub(super) fn new(config: &Config, transfers: Arc<Transfers>, uploads: Arc<Uploads>) -> Self {
         Self { config: config.clone(), transfers, uploads, known: Arc::default() }
@@ -271,21 +284,31 @@ impl Builds {
         BuildList::default()
     }
 
+    /// Which actions of a list are to be fetched, as their places in it.
+    fn wanted(&self, list: &BuildList) -> Vec<usize> {
+        let size_bytes = |place: usize| list.actions[place].size_bytes;
+        let bytes_max = self.config.prefetch_max_bytes;
+        let mut bytes: u64 = 0;
+        let mut wanted: Vec<usize> = (0..list.actions.len())
+            .filter(|place| !self.transfers.is_stored(list.actions[*place].action))
+            .take_while(|place| {
+                bytes = bytes.saturating_add(size_bytes(*place));
+                bytes <= bytes_max
+            })
+            .collect();
+        if bytes > bytes_max {
+            crate::log::info!("more than prefetch_max_bytes: the rest is left to demand");
+        }
+        large_first(&mut wanted, size_bytes);
+        wanted
+    }
+
     /// Demands are served besides: some of the transfers that are allowed are left to them.
     async fn fetch_all(&self, expected: &Arc<Expected>) -> usize {
         let at_a_time = self.config.s3_concurrency.saturating_mul(3).div_ceil(4).clamp(1, 1024);
         let permits = Arc::new(Semaphore::new(usize::try_from(at_a_time).unwrap_or(1)));
         let mut running = JoinSet::new();
-        let mut bytes: u64 = 0;
-        for (place, action) in expected.list.actions.iter().enumerate() {
-            if self.transfers.is_stored(action.action) {
-                continue;
-            }
-            bytes = bytes.saturating_add(action.size_bytes);
-            if bytes > self.config.prefetch_max_bytes {
-                crate::log::info!("more than prefetch_max_bytes: the rest is left to demand");
-                break;
-            }
+        for place in self.wanted(&expected.list) {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
             let (transfers, expected) = (Arc::clone(&self.transfers), Arc::clone(expected));
             running.spawn(async move {
@@ -375,6 +398,15 @@ mod tests {
             assert_ne!(of("cargo build"), of(other), "{other}");
         }
         assert_eq!(of(""), of("cargo build"));
+    }
+
+    #[test]
+    fn what_is_large_is_fetched_first_and_the_rest_as_it_is_needed() {
+        let sizes = [1, 30, 2, 1, 50, 3];
+        let mut places = vec![0, 1, 2, 3, 4, 5];
+        large_first(&mut places, |place| sizes[place]);
+        assert_eq!(places, [4, 1, 0, 2, 3, 5]);
+        large_first(&mut [], |place| sizes[place]);
     }
 
     #[test]

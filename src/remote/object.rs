@@ -3,6 +3,7 @@
 //! Invariants: nothing is allocated for what an object merely claims; a payload is decoded only
 //! once its seal is known to be right, for the key that was asked for.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{BufRead, Read, Write};
 use std::path::Path;
@@ -12,6 +13,9 @@ use store_format::object::{
     BUILD_BYTES_MAX, OBJECT_HEAD_BYTES, OBJECT_PAYLOAD_BYTES_MAX, WINDOW_LOG_MAX,
 };
 use store_format::{Digest, ObjectHead, ObjectKind};
+use zstd::stream::read::Decoder;
+use zstd::zstd_safe::DParameter::WindowLogMax;
+use zstd::zstd_safe::{DCtx, ResetDirective};
 
 use super::RemoteError;
 use super::error::Damage;
@@ -123,13 +127,26 @@ pub(super) fn compressor<W: Write>(
     Ok(encoder)
 }
 
-/// Reads one frame, and nothing behind it.
-pub(super) fn decompressor<R: BufRead>(
-    from: R,
-) -> std::io::Result<zstd::stream::read::Decoder<'static, R>> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(from)?.single_frame();
-    decoder.window_log_max(WINDOW_LOG_MAX)?;
-    Ok(decoder)
+thread_local! {
+    /// Who decompresses one frame decompresses more, and to have its window from the kernel again takes a
+    /// third of the time of filling it.
+    static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
+/// Has `read` read one frame, and nothing behind it.
+pub(super) fn decompressing<T, E>(
+    from: impl BufRead,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<Damage>,
+{
+    CONTEXT.with_borrow_mut(|context| {
+        let ready = context.reset(ResetDirective::SessionAndParameters);
+        let ready = ready.and_then(|_| context.set_parameter(WindowLogMax(WINDOW_LOG_MAX)));
+        ready.map_err(|_| Damage::Compression)?;
+        read(&mut Decoder::with_context(from, context).single_frame())
+    })
 }
 
 /// A payload as it is stored.
@@ -142,9 +159,10 @@ pub(super) fn compressed(bytes: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
 fn decompressed(payload: &[u8], bytes_max: usize) -> Result<Vec<u8>, Damage> {
     let mut rest = payload;
     let mut bytes = Vec::new();
-    let decoder = decompressor(&mut rest).map_err(|_| Damage::Compression)?;
-    let mut bounded = decoder.take(bytes_max as u64 + 1);
-    bounded.read_to_end(&mut bytes).map_err(|_| Damage::Compression)?;
+    decompressing(&mut rest, |decoder| {
+        let mut bounded = decoder.take(bytes_max as u64 + 1);
+        bounded.read_to_end(&mut bytes).map_err(|_| Damage::Compression)
+    })?;
     if bytes.len() > bytes_max || !rest.is_empty() {
         return Err(Damage::Length);
     }

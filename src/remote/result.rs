@@ -4,6 +4,7 @@
 //! Blobs are streamed. A blob gets its name only after its size and digest are known to be right,
 //! and the result is published only after all of its blobs.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -14,7 +15,7 @@ use store_format::{ActionKey, Digest, Kind, ObjectKind, Output, ResultRecord};
 
 use super::WORKSHOP;
 use super::error::{Damage, LocalError, ReadError};
-use super::object::{Sealer, compressed, compressor, decompressor};
+use super::object::{Sealer, compressed, compressor, decompressing};
 use super::within::place_within;
 use crate::fs;
 use crate::store::ingest::adopt;
@@ -22,6 +23,12 @@ use crate::store::{Store, current_boot};
 
 /// Bytes that are moved at a time.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes that are read at a time: little enough for the allocator to have them at hand.
+const READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static CHUNK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Writes the object of a result. A blob that is damaged is not passed on.
 pub(super) fn pack(
@@ -83,17 +90,19 @@ fn copy(
 ) -> std::io::Result<(u64, Digest)> {
     let mut hasher = blake3::Hasher::new();
     let mut size_bytes = 0;
-    let mut buffer = vec![0; fs::LEAD_BYTES + CHUNK_BYTES];
-    let chunk = &mut buffer[fs::LEAD_BYTES..];
-    loop {
-        let count = from.read(chunk)?;
-        if count == 0 {
-            return Ok((size_bytes, Digest(*hasher.finalize().as_bytes())));
+    CHUNK.with_borrow_mut(|buffer| {
+        buffer.resize(fs::LEAD_BYTES + CHUNK_BYTES, 0);
+        let chunk = &mut buffer[fs::LEAD_BYTES..];
+        loop {
+            let count = from.read(chunk)?;
+            if count == 0 {
+                return Ok((size_bytes, Digest(*hasher.finalize().as_bytes())));
+            }
+            size_bytes += count as u64;
+            hasher.update(&chunk[..count]);
+            each(&chunk[..count])?;
         }
-        size_bytes += count as u64;
-        hasher.update(&chunk[..count]);
-        each(&chunk[..count])?;
-    }
+    })
 }
 
 /// Reads the object of a result into the store, and publishes it there. Returns the bytes of its
@@ -104,7 +113,7 @@ pub(super) fn unpack(
     store: &Store,
     action: &ActionKey,
 ) -> Result<u64, ReadError> {
-    let mut input = BufReader::with_capacity(CHUNK_BYTES, from);
+    let mut input = BufReader::with_capacity(READ_BYTES, from);
     let payload = sealer.open(&mut input, ObjectKind::Result, &action.0)?;
     let mut record = ResultRecord::decode(*action, &payload)?;
     let blobs: Vec<Output> = largest_first(&record).into_iter().cloned().collect();
@@ -157,8 +166,9 @@ fn receive(
         whole.seek(SeekFrom::Start(place)).map_err(|_| Damage::Length)?;
         write_exactly(whole.take(output.size_bytes), output, &mut file)?;
     } else {
-        let decoder = decompressor(frame).map_err(|_| Damage::Compression)?;
-        write_exactly(decoder.take(output.size_bytes.saturating_add(1)), output, &mut file)?;
+        decompressing(frame, |decoder| {
+            write_exactly(decoder.take(output.size_bytes.saturating_add(1)), output, &mut file)
+        })?;
     }
     drop(file);
     adopt(store, temporary.path, output).map_err(LocalError::from)?;
