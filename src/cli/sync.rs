@@ -16,6 +16,7 @@ use plan::{Item, Plan};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 use transfer::{Direction, Outcome};
 
 /// Without `--pull` and `--push`, both are done, in this order.
@@ -115,7 +116,7 @@ impl<'a> Sync<'a> {
     async fn push(&self) -> Result<bool> {
         let plan = Plan::of_push(&self.remote, &self.store, self.workspace.as_ref()).await?;
         if self.options.dry_run {
-            return self.show_plan("push", &plan.items);
+            return self.show_plan("push", &self.missing(plan.items).await?);
         }
         let outcome = transfer::run(Direction::Push, plan.items, self.console, |item| {
             transfer::push(self.remote.clone(), Arc::clone(&self.store), item)
@@ -126,6 +127,22 @@ impl<'a> Sync<'a> {
             self.remote.put_build(&workspace.identity, &selection("", ""), &list).await?;
         }
         Ok(outcome.failed == 0)
+    }
+
+    /// Those that a push would upload.
+    async fn missing(&self, items: Vec<Item>) -> Result<Vec<Item>> {
+        let mut asked = JoinSet::new();
+        for item in items {
+            let remote = self.remote.clone();
+            asked.spawn(async move {
+                remote.has(&item.action).await.map(|known| (!known).then_some(item))
+            });
+        }
+        let mut missing = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            missing.extend(answer??);
+        }
+        Ok(missing)
     }
 
     fn show_plan(&self, verb: &str, items: &[Item]) -> Result<bool> {

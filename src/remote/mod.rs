@@ -150,6 +150,17 @@ impl Remote {
         pulled
     }
 
+    /// Whether a result is there, and not known to be damaged.
+    pub async fn has(&self, action: &ActionKey) -> Result<bool, RemoteError> {
+        let _permit = self.inner.permits.acquire().await;
+        self.has_sound(action).await
+    }
+
+    async fn has_sound(&self, action: &ActionKey) -> Result<bool, RemoteError> {
+        let damaged = self.damaged().contains(action);
+        Ok(!damaged && self.inner.backend.exists(&result_name(action)).await?)
+    }
+
     /// Uploads a result, unless it is there, and merges the unit's manifests with what is there.
     pub async fn push(
         &self,
@@ -160,7 +171,7 @@ impl Remote {
         self.check_writable()?;
         let _permit = self.inner.permits.acquire().await;
         let name = result_name(action);
-        let known = !self.damaged().contains(action) && self.inner.backend.exists(&name).await?;
+        let known = self.has_sound(action).await?;
         let mut transferred = Transferred { requests: 1, ..Transferred::default() };
         if !known {
             let (remote, store, action) = (self.clone(), Arc::clone(store), *action);

@@ -119,6 +119,13 @@ fn through_a_bucket_a_unit_takes_one_request() {
     let lists = requests.iter().filter(|request| request.contains("/builds/")).count();
     // The end of the build may look at the list once more.
     assert!(requests.len() == results + lists && lists <= 2, "{requests:#?}");
+    second.kache(&["daemon", "stop"]);
+    server.take_requests();
+    let sync = second.command(&["sync", "--push"]).current_dir(second.space.path("b")).output();
+    let sync = String::from_utf8(sync.unwrap().stdout).unwrap();
+    assert!(sync.starts_with("Pushed 0 results: "), "the daemon's list names all of it: {sync}");
+    let requests = server.take_requests();
+    assert!(!requests.iter().any(|request| request.contains("/results/")), "{requests:#?}");
 }
 
 #[test]

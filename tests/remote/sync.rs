@@ -130,8 +130,11 @@ fn the_exit_status_says_whether_all_was_transferred() {
     a.cargo(&["build"]).succeed();
     let planned = a.kache(&["sync", "--push", "--dry-run"]).succeed().text();
     assert!(planned.starts_with("Would push 8 results, "), "{planned}");
-    assert!(server.take_requests().iter().all(|request| request.starts_with("GET ")));
+    let is_reading = |request: &String| request.starts_with("GET ") || request.starts_with("HEAD ");
+    assert!(server.take_requests().iter().all(is_reading));
     a.kache(&["sync", "--push"]).succeed();
+    let planned = a.kache(&["sync", "--push", "--dry-run"]).succeed().text();
+    assert!(planned.starts_with("Would push 0 results, "), "all is there: {planned}");
     let results = files(&server.objects.join("artifacts/v1/results"));
     fs::write(&results[0], "garbage").expect("an object can be damaged");
     fs::remove_file(&results[1]).expect("an object can be removed");

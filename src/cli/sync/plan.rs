@@ -93,18 +93,20 @@ impl Plan {
         Ok(plan)
     }
 
-    /// What was made here may have been lost there meanwhile; all else that is listed is there.
+    /// What was made here may have been lost there meanwhile; all else that any list names is there.
     async fn of_used(remote: &Remote, store: &Store, workspace: &Workspace) -> Result<Self> {
+        let elsewhere = used_elsewhere(remote, workspace).await?;
+        let there: HashSet<ActionKey> = elsewhere.iter().map(|used| used.action).collect();
         let known = remote.build(&workspace.identity, &selection("", "")).await?;
         let known = known.unwrap_or_default();
-        let there: HashSet<ActionKey> = known.actions.iter().map(|used| used.action).collect();
+        let listed: HashSet<ActionKey> = known.actions.iter().map(|used| used.action).collect();
         let made = made_here(store)?;
         let used = workspace.used(store)?;
-        let is_listed = |used: &BuildAction| there.contains(&used.action);
-        let is_wanted = |used: &&BuildAction| made.contains(&used.action) || !is_listed(used);
+        let is_wanted =
+            |used: &&BuildAction| made.contains(&used.action) || !there.contains(&used.action);
         let items = used.actions.iter().filter(is_wanted);
         let items = items.map(|used| item(used.action, used.unit, used.size_bytes)).collect();
-        let is_news = !used.actions.iter().all(is_listed);
+        let is_news = !used.actions.iter().all(|used| listed.contains(&used.action));
         Ok(Self { items, list: is_news.then(|| used.merged_with(known)) })
     }
 
