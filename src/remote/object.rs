@@ -128,8 +128,7 @@ pub(super) fn compressor<W: Write>(
 }
 
 thread_local! {
-    /// Who decompresses one frame decompresses more, and to have its window from the kernel again takes a
-    /// third of the time of filling it.
+    /// Who decompresses one frame decompresses more: a new window would come from the kernel page by page.
     static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 

@@ -27,6 +27,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 64 << 10;
 
 thread_local! {
+    /// For what is moved: the same memory for each blob.
     static CHUNK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
