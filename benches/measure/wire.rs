@@ -1,7 +1,7 @@
 //! A wire with delay and rate in front of a server on loopback.
 //!
-//! Bytes arrive one way's delay after they have passed the wire, which all connections share, and a
-//! new connection takes a round trip first. Loss and the slow start of real connections are not
+//! Bytes arrive one way's delay after they have passed the wire, which all connections share in turns, and
+//! a new connection takes a round trip first. Loss and the slow start of real connections are not
 //! there.
 
 use std::io::{Read, Write};
@@ -17,6 +17,8 @@ pub(crate) const DELAY: Duration = Duration::from_millis(15);
 pub(crate) const BITS_PER_SECOND: u64 = 1_000_000_000;
 /// What is passed on at a time.
 const CHUNK_BYTES: usize = 64 << 10;
+/// A connection has no more waiting for the wire than passes in this time: the others have their turns.
+const QUEUED_MAX: Duration = Duration::from_millis(2);
 
 /// A wire that lasts as long as the process.
 #[derive(Debug)]
@@ -64,6 +66,15 @@ impl Wire {
     }
 }
 
+/// Waits until no more than this is left of the time to that moment.
+fn wait(moment: Instant, left_max: Duration) {
+    while let Some(time) = moment.checked_duration_since(Instant::now())
+        && time > left_max
+    {
+        thread::park_timeout(time.saturating_sub(left_max));
+    }
+}
+
 /// How long so many bytes take.
 pub(crate) fn passing(bytes: u64) -> Duration {
     Duration::from_nanos(bytes * 8 * 1_000_000_000 / BITS_PER_SECOND)
@@ -89,13 +100,12 @@ impl Way {
                 if sender.send((passed + DELAY, buffer[..count].to_vec())).is_err() {
                     break;
                 }
+                wait(passed, QUEUED_MAX);
             }
         });
         thread::spawn(move || {
             for (arrives, chunk) in chunks {
-                while let Some(left) = arrives.checked_duration_since(Instant::now()) {
-                    thread::park_timeout(left);
-                }
+                wait(arrives, Duration::ZERO);
                 if to.write_all(&chunk).is_err() {
                     return;
                 }
