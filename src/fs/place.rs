@@ -90,13 +90,16 @@ fn lend(from: &Path, to: &Path, mode: u32) -> Result<Option<i64>, FsError> {
         }
         touch(&temporary)?;
         let mtime_ns = stat(&temporary)?.mtime_ns;
-        rename_or_remove(&temporary, to)?;
+        posix::put(&temporary, to).context("rename to", to)?;
         Ok(Some(mtime_ns))
     })();
-    if !matches!(lent, Ok(Some(_))) {
-        remove_if_present(&temporary)?;
+    match lent {
+        Ok(None) => remove_if_present(&temporary).map(|()| None),
+        lent => lent.inspect_err(|_| {
+            // What failed is what matters.
+            drop(remove_if_present(&temporary));
+        }),
     }
-    lent
 }
 
 fn try_clone(from: &Path, to: &Path, mode: u32) -> Result<Option<Placed>, FsError> {

@@ -201,8 +201,8 @@ impl Remote {
         payload.map(|payload| decoded(&name, BuildList::decode(&payload))).transpose()
     }
 
-    /// What the builds of an identity used. Damaged lists are left out.
-    pub async fn builds(&self, identity: &Digest) -> Result<Vec<BuildList>, RemoteError> {
+    /// What the builds of an identity used, with their selections. Damaged lists are left out.
+    pub async fn builds(&self, identity: &Digest) -> Result<Vec<(Digest, BuildList)>, RemoteError> {
         let prefix = format!("builds/{identity}/");
         let mut lists = Vec::new();
         for (selection, _) in self.list(&prefix).await? {
@@ -210,7 +210,7 @@ impl Remote {
                 Err(RemoteError::Damaged { name, damage }) => {
                     crate::log::warn!("{name}: {damage}");
                 }
-                list => lists.extend(list?),
+                list => lists.extend(list?.map(|list| (selection, list))),
             }
         }
         Ok(lists)

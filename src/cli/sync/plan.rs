@@ -95,10 +95,15 @@ impl Plan {
 
     /// What was made here may have been lost there meanwhile; all else that any list names is there.
     async fn of_used(remote: &Remote, store: &Store, workspace: &Workspace) -> Result<Self> {
-        let elsewhere = used_elsewhere(remote, workspace).await?;
-        let there: HashSet<ActionKey> = elsewhere.iter().map(|used| used.action).collect();
-        let known = remote.build(&workspace.identity, &selection("", "")).await?;
-        let known = known.unwrap_or_default();
+        let lists = remote.builds(&workspace.identity).await?;
+        let actions = lists.iter().flat_map(|(_, list)| &list.actions);
+        let there: HashSet<ActionKey> = actions.map(|used| used.action).collect();
+        let whole = selection("", "");
+        let known = match lists.into_iter().find(|(selection, _)| *selection == whole) {
+            Some((_, known)) => known,
+            // One that is damaged was left out, and is not written over.
+            None => remote.build(&workspace.identity, &whole).await?.unwrap_or_default(),
+        };
         let listed: HashSet<ActionKey> = known.actions.iter().map(|used| used.action).collect();
         let made = made_here(store)?;
         let used = workspace.used(store)?;
@@ -130,7 +135,7 @@ fn item(action: ActionKey, unit: UnitKey, size_bytes: u64) -> Item {
 async fn used_elsewhere(remote: &Remote, workspace: &Workspace) -> Result<Vec<BuildAction>> {
     let mut seen = HashSet::new();
     let lists = remote.builds(&workspace.identity).await?;
-    let actions = lists.into_iter().flat_map(|list| list.actions);
+    let actions = lists.into_iter().flat_map(|(_, list)| list.actions);
     Ok(actions.filter(|action| seen.insert(action.action)).collect())
 }
 
