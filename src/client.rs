@@ -18,6 +18,7 @@ use store_format::{ActionKey, Digest, ManifestList, UnitKey};
 
 use crate::config::{Config, build_directory};
 use crate::inputs::{finish, frame};
+use crate::jobs::Lent;
 use crate::store::Store;
 use crate::toolchain::{examine_ahead, presumed};
 use crate::{env, fs};
@@ -129,6 +130,8 @@ pub struct Call {
     began: Instant,
     /// Whether other wrappers leave the daemon alone until this one has tried.
     on_trial: bool,
+    /// This process's place among Cargo's, from the first answer that is waited for.
+    lent: Option<Lent>,
 }
 
 impl Call {
@@ -154,7 +157,7 @@ impl Call {
                 return Err(Told::Done);
             }
         };
-        let mut call = Self { connection, place, began, on_trial: false };
+        let mut call = Self { connection, place, began, on_trial: false, lent: None };
         let build = this_build(config, store, program).ok_or(Told::Done)?;
         call.connection.tell(&Request::Build(build)).map_err(|_| Told::Done)?;
         Ok(call)
@@ -162,7 +165,7 @@ impl Call {
 
     /// What the remote knows of a unit.
     pub fn manifests(&mut self, unit: UnitKey) -> Option<ManifestList> {
-        match self.connection.ask(&Request::Manifests(unit)) {
+        match self.ask(&Request::Manifests(unit)) {
             Ok(Answer::Manifests(list)) => Some(list),
             _ => None,
         }
@@ -170,17 +173,28 @@ impl Call {
 
     /// Has the daemon fetch a result; whether it is in the store now.
     pub fn fetch(&mut self, action: ActionKey) -> bool {
-        matches!(self.connection.ask(&Request::Result(action)), Ok(Answer::Stored))
+        matches!(self.ask(&Request::Result(action)), Ok(Answer::Stored))
     }
 
-    /// Ends the conversation. If it was long and brought nothing, others do not begin one.
-    pub fn end(self, brought: bool) {
+    fn ask(&mut self, request: &Request) -> io::Result<Answer> {
+        let mut answer = self.connection.ask(request)?;
+        if answer == Answer::Waiting {
+            self.lent = self.lent.take().or_else(Lent::new);
+            answer = self.connection.hear()?;
+        }
+        Ok(answer)
+    }
+
+    /// Ends the conversation. If it was long and brought nothing, others do not begin one. What this
+    /// process has lent is to be taken back before it works or ends.
+    pub fn end(self, brought: bool) -> Option<Lent> {
         if !brought && self.began.elapsed() > VAIN_WAIT {
             rest(&self.place);
         } else if self.on_trial {
             // Another wrapper may have been faster.
             drop(fs::remove_if_present(&self.place.resting()));
         }
+        self.lent
     }
 }
 
@@ -327,6 +341,10 @@ impl Connection {
 
     pub fn ask(&mut self, request: &Request) -> io::Result<Answer> {
         self.tell(request)?;
+        self.hear()
+    }
+
+    fn hear(&mut self) -> io::Result<Answer> {
         let mut head = [0; MESSAGE_HEAD_BYTES];
         self.read(&mut head)?;
         let mut payload = vec![0; payload_bytes(&head).map_err(io::Error::other)?];

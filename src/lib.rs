@@ -30,6 +30,7 @@ pub mod glob;
 pub mod index;
 pub mod inputs;
 pub mod invocation;
+pub mod jobs;
 pub mod key;
 pub mod launcher;
 pub mod library_path;

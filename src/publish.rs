@@ -165,16 +165,42 @@ fn shorten(output: &mut Output, manifest: &Manifest) {
 /// How long a build that is ahead of eviction waits for it.
 const EVICTION_MAX: Duration = Duration::from_secs(5);
 
-/// Has the store brought within its cap by a process of its own, if it is time to look. Builds that
-/// put into it faster than that can wait for it, so that the cap holds.
+/// A look at the whole store that is due, for its cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// At any time.
+    Soon,
+    /// Builds put more into the store than eviction takes out of it: they can wait for it, so that
+    /// the cap holds.
+    Now,
+}
+
+/// Counts what was stored, and has the store brought within its cap if it is time to look.
 pub fn hold_cap(config: &Config, store: &Store, stored_bytes: u64, action: &ActionKey) {
+    if let Some(look) = count_stored(config, store, stored_bytes, action) {
+        look_at_store(config, look);
+    }
+}
+
+/// Counts what was stored, and says whether it is time to look.
+pub fn count_stored(
+    config: &Config,
+    store: &Store,
+    stored_bytes: u64,
+    action: &ActionKey,
+) -> Option<Look> {
     let total_bytes = store.index.count_stored(stored_bytes);
     let cap_bytes = config.max_size_bytes;
-    let ahead = is_far_above(total_bytes, cap_bytes);
-    if !ahead && !is_due(stored_bytes, total_bytes, cap_bytes, &action.0) {
-        return;
+    if is_far_above(total_bytes, cap_bytes) {
+        return Some(Look::Now);
     }
-    let size = cap_bytes.to_string();
+    is_due(stored_bytes, total_bytes, cap_bytes, &action.0).then_some(Look::Soon)
+}
+
+/// Has the store brought within its cap by a process of its own.
+pub fn look_at_store(config: &Config, look: Look) {
+    let ahead = look == Look::Now;
+    let size = config.max_size_bytes.to_string();
     let hours = config.gc_max_age_hours.to_string();
     let mut options = vec!["gc", "--background", "--max-size", &size, "--max-age", &hours];
     options.extend(ahead.then_some("--wait"));

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::index::wait::wait;
 use crate::index::{Claim, ClaimGuard, Kind};
 use crate::inputs::Inputs;
+use crate::jobs::Lent;
 use crate::key::{UnitComponents, action_key, claim_key};
 use crate::outcome::Reason;
 use crate::publish;
@@ -28,9 +29,10 @@ use crate::roots::Roots;
 use crate::store::restore::{Options, Tree, restore};
 use crate::store::{Store, current_boot};
 
-/// How long an equal action in another process is waited for, and how often.
+/// How long an equal action in another process is waited for.
 const WAIT_MAX: Duration = Duration::from_mins(10);
-const WAITS_MAX: usize = 2;
+/// How often an action is claimed: each time another process may have been faster.
+const CLAIMS_MAX: usize = 3;
 
 /// What is known of an action before the store is asked for its result.
 #[derive(Debug)]
@@ -81,12 +83,21 @@ enum Origin {
     Demanded,
 }
 
+/// What asking the remote brought.
+#[derive(Default)]
+struct Elsewhere {
+    /// Whether everything is in place, replayed and reported.
+    in_place: bool,
+    /// The place among Cargo's processes, if it was lent meanwhile: to be taken back.
+    lent: Option<Lent>,
+}
+
 /// A claim on an action, held until it is dropped.
 pub type Claimed = ClaimGuard;
 
 impl Session {
-    /// Ends the process if the action's result is there, or becomes available while an equal
-    /// action elsewhere is waited for.
+    /// Ends the process if the action's result is there, becomes available while an equal action
+    /// elsewhere is waited for, or is in the remote.
     pub fn seek(&mut self) -> Turn {
         let mut reason = match self.guarded_lookup() {
             Some(Lookup::Hit) => exit(0),
@@ -94,11 +105,14 @@ impl Session {
             None => return Turn::GiveUp,
         };
         let key = self.claim_key();
-        for _ in 0..WAITS_MAX {
+        let mut has_asked = false;
+        for _ in 0..CLAIMS_MAX {
             let claimed = match self.store.index.claim(&key) {
                 Claim::Owned(guard) => Some(guard),
                 Claim::Busy(owner) => {
+                    let lent = Lent::new();
                     wait(owner, WAIT_MAX);
+                    drop(lent);
                     None
                 }
                 Claim::Unavailable => break,
@@ -112,29 +126,43 @@ impl Session {
                 Some(Lookup::Nothing(reason)) => reason,
                 None => return Turn::GiveUp,
             };
-            if claimed.is_some() {
-                return self.seek_elsewhere(reason, claimed);
+            if claimed.is_none() {
+                continue;
+            }
+            if has_asked {
+                return Turn::Act(reason, claimed);
+            }
+            // Others wait meanwhile.
+            let Elsewhere { in_place, lent } = self.seek_elsewhere();
+            has_asked = true;
+            if !in_place && lent.is_none() {
+                return Turn::Act(reason, claimed);
+            }
+            // Cargo may have others run for long now: whoever waits for this action does not wait
+            // for that, and what came too late may be there after it.
+            drop(claimed);
+            drop(lent);
+            if in_place {
+                exit(0)
             }
         }
-        self.seek_elsewhere(reason, None)
-    }
-
-    /// Ends the process if the remote has the action's result. Others wait for it meanwhile.
-    fn seek_elsewhere(&mut self, reason: Reason, claimed: Option<Claimed>) -> Turn {
-        if self.config.has_remote()
-            && self.expected.is_none()
-            && let Ok(true) = catch_unwind(AssertUnwindSafe(|| self.fetch()))
-        {
-            drop(claimed);
+        if !has_asked && self.seek_elsewhere().in_place {
             exit(0)
         }
-        Turn::Act(reason, claimed)
+        Turn::Act(reason, None)
     }
 
-    /// Has the daemon fetch the action's result; whether it is in place, replayed and reported.
-    fn fetch(&mut self) -> bool {
+    fn seek_elsewhere(&mut self) -> Elsewhere {
+        if !self.config.has_remote() || self.expected.is_some() {
+            return Elsewhere::default();
+        }
+        catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_default()
+    }
+
+    /// Has the daemon fetch the action's result, and puts it in place, replays and reports it.
+    fn fetch(&mut self) -> Elsewhere {
         let Some(mut call) = Call::begin(&self.config, &self.store, &self.program) else {
-            return false;
+            return Elsewhere::default();
         };
         let manifests = call.manifests(self.unit).unwrap_or_default();
         let mut inputs =
@@ -144,16 +172,29 @@ impl Session {
             let action = action_key(self.unit, manifest, &mut inputs)?;
             (asked.insert(action) && call.fetch(action)).then_some((manifest, action))
         });
-        call.end(fetched.is_some());
+        let lent = call.end(fetched.is_some());
         drop(inputs);
         self.account.looked_up();
-        let Some((manifest, action)) = fetched else { return false };
+        let Some((manifest, action)) = fetched else {
+            // What comes later than that is found by them.
+            if lent.is_some() && !asked.is_empty() {
+                manifests.manifests().iter().for_each(|manifest| self.publish_manifest(manifest));
+            }
+            return Elsewhere { in_place: false, lent };
+        };
         // The next call finds it in the store.
+        self.publish_manifest(manifest);
+        let stored = find_result(&self.store, action);
+        // It is too little work to wait for a token before it.
+        let placed =
+            stored.and_then(|stored| self.put_in_place(stored, manifest, Origin::Demanded));
+        Elsewhere { in_place: placed.is_some(), lent }
+    }
+
+    fn publish_manifest(&self, manifest: &Manifest) {
         if let Err(error) = publish::publish_manifest(&self.store, self.unit, manifest) {
             crate::log::warn!("a result that was fetched will be asked for again: {error}");
         }
-        let stored = find_result(&self.store, action);
-        stored.is_some_and(|stored| self.put_in_place(stored, manifest, Origin::Demanded).is_some())
     }
 
     fn guarded_lookup(&mut self) -> Option<Lookup> {

@@ -230,6 +230,10 @@ impl Builds {
                 if known.get(&build.of.cargo_pid).is_some_and(|known| Arc::ptr_eq(known, &build)) {
                     known.remove(&build.of.cargo_pid);
                 }
+                drop(known);
+                if builds.count() == 0 {
+                    builds.transfers.look_if_due();
+                }
             });
         };
         if let Err(error) = std::thread::Builder::new().name("build".into()).spawn(wait) {

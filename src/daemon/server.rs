@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,10 @@ use super::{Daemon, read_whole};
 
 /// Whoever says nothing for this long has nothing to say.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// What takes longer is worth telling, so that other wrappers run meanwhile.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// With more connections than this, no more wrappers are invited.
+const WAITING_MAX: usize = 64;
 
 /// Serves a connection until its other end is closed, or says something wrong.
 pub(super) fn serve(daemon: &Arc<Daemon>, stream: UnixStream) {
@@ -108,7 +113,7 @@ impl Connection<'_> {
         None
     }
 
-    fn manifests(&self, unit: UnitKey) -> Answer {
+    fn manifests(&mut self, unit: UnitKey) -> Answer {
         let Some(build) = self.build.clone() else { return Answer::Unavailable };
         if build.is_given_up() {
             return Answer::Unavailable;
@@ -131,8 +136,8 @@ impl Connection<'_> {
         answer
     }
 
-    fn result(&self, action: ActionKey) -> Answer {
-        let Some(build) = &self.build else { return Answer::Unavailable };
+    fn result(&mut self, action: ActionKey) -> Answer {
+        let Some(build) = self.build.clone() else { return Answer::Unavailable };
         let began = Instant::now();
         let transfers = Arc::clone(&self.daemon.transfers);
         let answer = self.within_budget(async move {
@@ -149,12 +154,20 @@ impl Connection<'_> {
 
     /// Has the runtime do something, and waits no longer than the wrapper does. It is not broken off
     /// then: whoever asks next may find it done.
-    fn within_budget(&self, work: impl Future<Output = Answer> + Send + 'static) -> Answer {
+    fn within_budget(&mut self, work: impl Future<Output = Answer> + Send + 'static) -> Answer {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.daemon.runtime.spawn(async move {
             // Whoever waited may be gone.
             drop(sender.send(work.await));
         });
+        if let Ok(answer) = receiver.recv_timeout(AT_ONCE) {
+            return answer;
+        }
+        if self.daemon.connections.load(Ordering::Relaxed) <= WAITING_MAX
+            && let Err(error) = self.stream.write_all(&Answer::Waiting.encode())
+        {
+            crate::log::debug!("nobody waits: {error}");
+        }
         receiver.recv_timeout(BUDGET).unwrap_or(Answer::Unavailable)
     }
 }

@@ -1,7 +1,7 @@
 //! Downloads: each result once, whoever asks for it and however many do.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::fs;
-use crate::publish::hold_cap;
+use crate::publish::{Look, count_stored, look_at_store};
 use crate::remote::{Remote, RemoteError, Transferred};
 use crate::store::Store;
 
@@ -46,6 +46,8 @@ pub(super) struct Transfers {
     config: Config,
     state: Mutex<State>,
     counters: Counters,
+    /// Whether the store is to be looked at for its cap.
+    look_due: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,7 @@ impl Transfers {
             config: config.clone(),
             state: Mutex::default(),
             counters: Counters::default(),
+            look_due: AtomicBool::new(false),
         }
     }
 
@@ -153,15 +156,30 @@ impl Transfers {
                 if purpose == Purpose::Prefetch {
                     self.counters.prefetched.fetch_add(1, Ordering::Relaxed);
                 }
-                let transfers = Arc::clone(self);
-                tokio::task::spawn_blocking(move || {
-                    hold_cap(&transfers.config, &transfers.store, transferred.bytes, &action);
-                });
+                let (config, store) = (&self.config, &self.store);
+                match count_stored(config, store, transferred.bytes, &action) {
+                    Some(Look::Now) => self.look(Look::Now),
+                    Some(Look::Soon) => self.look_due.store(true, Ordering::Relaxed),
+                    None => {}
+                }
                 Fetched::Stored
             }
             Ok(None) => Fetched::Absent,
             Err(()) => Fetched::Unavailable,
         }
+    }
+
+    /// Has the store looked at if that is due. It takes a processor for a moment, and what it writes
+    /// to the disk for longer: it is left until no build is going on.
+    pub(super) fn look_if_due(self: &Arc<Self>) {
+        if self.look_due.swap(false, Ordering::Relaxed) {
+            self.look(Look::Soon);
+        }
+    }
+
+    fn look(self: &Arc<Self>, look: Look) {
+        let transfers = Arc::clone(self);
+        tokio::task::spawn_blocking(move || look_at_store(&transfers.config, look));
     }
 
     /// The manifests of a unit; an error if nothing can be said now.

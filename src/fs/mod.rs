@@ -88,7 +88,7 @@ impl<T> Context<T> for Result<T, Errno> {
 }
 
 /// Runs a system call again for as long as a signal interrupts it.
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::INTR) => {}

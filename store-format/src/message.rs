@@ -8,7 +8,7 @@ use crate::wire::{Reader, WireError, Writer};
 use crate::{ActionKey, Digest, FormatError, ManifestList, UnitKey};
 
 /// Version of all messages.
-pub const MESSAGE_VERSION: u8 = 1;
+pub const MESSAGE_VERSION: u8 = 2;
 /// First four bytes of every message.
 pub const MESSAGE_MAGIC: [u8; 4] = *b"\xF5kDm";
 /// Bytes in front of the payload: magic, version, length.
@@ -74,6 +74,8 @@ pub enum Answer {
     Stopped {
         uploads_left: u64,
     },
+    /// It takes a moment: the answer proper follows.
+    Waiting,
 }
 
 /// What a daemon is and what it has done since it began.
@@ -206,6 +208,7 @@ impl Answer {
                 writer.u8(6);
                 writer.varint(*uploads_left);
             }
+            Self::Waiting => writer.u8(7),
         })
     }
 
@@ -222,6 +225,7 @@ impl Answer {
             4 => Self::Stored,
             5 => Self::Status(Box::new(Status::decode(&mut reader)?)),
             6 => Self::Stopped { uploads_left: reader.varint()? },
+            7 => Self::Waiting,
             value => return Err(FormatError::Tag { what: "answer", value: value.into() }),
         };
         reader.end()?;

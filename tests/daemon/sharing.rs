@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::faults::of_port;
 use crate::machine::Machine;
 use crate::server::Server;
+use crate::stub::{Fault, Stub};
 use crate::support::sample::{SAMPLE_OUTPUT, SAMPLE_UNITS};
 use crate::support::{TestSpace, disk};
 
@@ -128,6 +129,28 @@ fn through_a_bucket_a_unit_takes_one_request() {
     assert!(!requests.iter().any(|request| request.contains("/results/")), "{requests:#?}");
 }
 
+/// A wrapper that waits for the network used to keep its place among the processes that Cargo runs at a
+/// time: of two results that come only if both are asked for, the first was given up.
+#[test]
+fn who_waits_for_the_network_makes_room_for_another_call() {
+    let space = TestSpace::new();
+    let server = Server::start(space.path("server"));
+    let first = of_port(server.port);
+    first.space.write("a/Cargo.toml", "[workspace]\nmembers = [\"left\", \"right\"]\n");
+    for name in ["left", "right"] {
+        let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n");
+        first.space.write(format!("a/{name}/Cargo.toml"), manifest);
+        first.space.write(format!("a/{name}/src/lib.rs"), format!("pub fn {name}() {{}}\n"));
+    }
+    first.build_and_share("a");
+    let stub = Stub::start(Fault::Together(2), server.port);
+    let mut second = of_port(stub.port).with_checkout_of(&first, "a", "b");
+    second.set("KACHE_PREFETCH_ENABLED", "false");
+    second.set("CARGO_BUILD_JOBS", "1");
+    second.kache(&["daemon", "start"]);
+    second.space.build("b").assert_compiled(&[], &second.log());
+}
+
 #[test]
 fn who_may_only_read_writes_nothing_and_who_is_local_says_nothing() {
     let space = TestSpace::new();
@@ -160,23 +183,51 @@ fn a_machine_without_a_daemon_gets_one_and_no_build_fails() {
     second.space.build("b").assert_compiled(&[], &second.log());
 }
 
+/// Begins a build that goes no further than Cargo's first question, and ends with its input. All of the
+/// sample has been fetched for it by then.
+fn begin_build(machine: &Machine, checkout: &str) -> Child {
+    let rustc = machine.space.toolchain().rustc.display().to_string();
+    let probe = machine.space.cargo(checkout, [&rustc, "-vV"]).by_kache();
+    let cargo = ["sh", "-c", "\"$0\" \"$@\"; read line"].map(str::to_owned);
+    let mut cargo = probe.launched_by(cargo).command();
+    let cargo = cargo.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // It may not listen yet.
+    let status = || String::from_utf8(machine.run(&["daemon", "status"]).stdout).unwrap();
+    soon(machine, || status().contains(" 8 ahead of demand"));
+    cargo
+}
+
+fn soon(machine: &Machine, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", machine.log());
+    }
+}
+
+/// To look at the store used to take a processor, and the disk, in the middle of the build that had filled it.
+#[test]
+fn the_store_is_looked_at_when_the_build_has_ended() {
+    let (remote, first) = shared();
+    let mut second =
+        Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    let blobs = disk::files(&first.space.cache().join("blobs"));
+    let sizes = blobs.iter().map(|blob| blob.metadata().unwrap().len());
+    // Of so small a cap any program is more than a hundredth: a look is certainly due.
+    second.set("KACHE_MAX_SIZE", &sizes.sum::<u64>().to_string());
+    let mut cargo = begin_build(&second, "b");
+    let looked = || second.space.cache().join("upkeep.lock").exists();
+    assert!(!looked(), "{}", second.log());
+    drop(cargo.stdin.take());
+    cargo.wait().unwrap();
+    soon(&second, looked);
+}
+
 /// The first words of a build used to be lost on the daemon that they had started.
 #[test]
 fn the_build_that_starts_a_daemon_is_prefetched_from_its_first_word() {
     let (remote, first) = shared();
     let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
-    let rustc = second.space.toolchain().rustc.display().to_string();
-    let probe = second.space.cargo("b", [&rustc, "-vV"]).by_kache();
-    // A Cargo that goes no further.
-    let cargo = ["sh", "-c", "\"$0\" \"$@\"; read line"].map(str::to_owned);
-    let mut cargo = probe.launched_by(cargo).command();
-    let mut cargo = cargo.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    // It may not listen yet.
-    let status = || String::from_utf8(second.run(&["daemon", "status"]).stdout).unwrap();
-    while !status().contains(" 8 ahead of demand") {
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", second.log());
-    }
+    let mut cargo = begin_build(&second, "b");
     drop(cargo.stdin.take());
     cargo.wait().unwrap();
     assert!(!second.place().join("word").exists());

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How it misbehaves.
@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     Reset(usize),
     /// Passes everything on, with a bit turned here and there behind the first bytes.
     Corrupt(usize),
+    /// Passes everything on once this many connections have been opened.
+    Together(usize),
     /// Passes everything on.
     None,
 }
@@ -49,11 +51,21 @@ impl Stub {
         let stopped = Arc::new(Mutex::new(stopped));
         let shared = Arc::clone(&fault);
         std::thread::spawn(move || {
+            let opened = Arc::new((Mutex::new(0), Condvar::new()));
             for client in listener.incoming().flatten() {
                 let fault = *shared.lock().expect("not poisoned");
-                let stopped = Arc::clone(&stopped);
-                // What a client that has gone makes of it does not matter.
-                std::thread::spawn(move || drop(misbehave(client, fault, upstream, &stopped)));
+                let (stopped, opened) = (Arc::clone(&stopped), Arc::clone(&opened));
+                *opened.0.lock().expect("not poisoned") += 1;
+                opened.1.notify_all();
+                std::thread::spawn(move || {
+                    if let Fault::Together(count) = fault {
+                        let few = |opened: &mut usize| *opened < count;
+                        let guard = opened.0.lock().expect("not poisoned");
+                        drop(opened.1.wait_while(guard, few).expect("not poisoned"));
+                    }
+                    // What a client that has gone makes of it does not matter.
+                    drop(misbehave(client, fault, upstream, &stopped));
+                });
             }
         });
         Self { port, fault, _stop: stop }
