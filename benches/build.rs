@@ -6,6 +6,7 @@
 #[path = "measure/mod.rs"]
 mod measure;
 #[path = "measure/project.rs"]
+#[expect(dead_code, reason = "other benchmarks build other projects")]
 mod project;
 #[path = "measure/run.rs"]
 #[expect(dead_code, reason = "other benchmarks take words")]
@@ -18,7 +19,7 @@ use std::time::Duration;
 use measure::{
     bytes_occupied, median, memory_peak, processor_time_of_children, ratio, remove, row, time,
 };
-use project::{PROJECT, Project, VERSION, cargo};
+use project::{Project, RIPGREP, cargo};
 use run::Run;
 
 /// What the floor is called in the table.
@@ -34,7 +35,7 @@ enum Side {
 }
 
 struct Bench {
-    root: PathBuf,
+    project: Project,
     floor: PathBuf,
 }
 
@@ -42,7 +43,7 @@ struct Bench {
 fn main() {
     let Some(run) = Run::begin() else { return };
     let bench = Bench::prepare();
-    println!("{PROJECT} {VERSION}, dev profile, {} processors", processors());
+    println!("{}, dev profile, {} processors", bench.project, processors());
 
     let sides = [Side::Plain, Side::Kache];
     let mut cold: [Vec<(Duration, Duration)>; 2] = Default::default();
@@ -113,13 +114,13 @@ fn main() {
 impl Bench {
     /// Lays out two checkouts, and compiles the floor.
     fn prepare() -> Self {
-        let project = Project::prepare();
+        let project = Project::prepare(RIPGREP);
         project.lay_out(&["a", "b"]);
         let floor = project.root.join("floor");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/wrapper.rs");
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         time(rustc.args(["--edition=2024", "-O", "-o"]).args([&floor, &source]));
-        Self { root: project.root, floor }
+        Self { project, floor }
     }
 
     fn target(&self, side: Side, checkout: &str) -> PathBuf {
@@ -128,11 +129,11 @@ impl Bench {
             Side::Floor => "floor",
             Side::Kache => "kache",
         };
-        self.root.join(checkout).join("target").join(name)
+        self.project.root.join(checkout).join("target").join(name)
     }
 
     fn store(&self, side: Side) -> PathBuf {
-        self.root.join(if side == Side::Floor { "floor-store" } else { "kache-store" })
+        self.project.root.join(if side == Side::Floor { "floor-store" } else { "kache-store" })
     }
 
     /// Removes what the side built and stored.
@@ -152,7 +153,7 @@ impl Bench {
     }
 
     fn command(&self, side: Side, checkout: &str) -> Command {
-        let mut command = cargo(&self.root.join(checkout));
+        let mut command = cargo(&self.project.root.join(checkout));
         command.args(["build", "--quiet", "--offline", "--target-dir"]);
         command.arg(self.target(side, checkout));
         match side {

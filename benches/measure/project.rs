@@ -1,24 +1,36 @@
 //! A real project of the registry, fetched once by Cargo itself and kept under the target directory.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::measure::{remove, time};
 
-pub(crate) const PROJECT: &str = "ripgrep";
-pub(crate) const VERSION: &str = "15.2.0";
+/// Names and versions of the projects.
+pub(crate) const RIPGREP: (&str, &str) = ("ripgrep", "15.2.0");
+/// Four times as large.
+pub(crate) const BAT: (&str, &str) = ("bat", "0.26.1");
 
-/// The project's sources and those of all that it depends on.
+/// A project's sources and those of all that it depends on.
 #[derive(Debug)]
 pub(crate) struct Project {
+    name: &'static str,
+    version: &'static str,
     pub(crate) root: PathBuf,
+}
+
+/// By name and version.
+impl Display for Project {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.name, self.version)
+    }
 }
 
 impl Project {
     /// Fetches the sources unless they are there.
-    pub(crate) fn prepare() -> Self {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{PROJECT}-{VERSION}"));
+    pub(crate) fn prepare((name, version): (&'static str, &'static str)) -> Self {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{version}"));
         let complete = root.join("complete");
         if !complete.exists() {
             remove(&root);
@@ -27,26 +39,26 @@ impl Project {
             fs::write(fetch.join("src/lib.rs"), "").expect("a source");
             let manifest = format!(
                 "[package]\nname = \"fetch\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
-                 [dependencies]\n{PROJECT} = \"={VERSION}\"\n[workspace]\n"
+                 [dependencies]\n{name} = \"={version}\"\n[workspace]\n"
             );
             fs::write(fetch.join("Cargo.toml"), manifest).expect("a manifest");
             let fetched = root.join("fetched");
             vendor(&fetch, &fetched);
             // Once more from its own manifest, for what only an optional feature needs.
-            let package = root.join(PROJECT);
-            copy(&fetched.join(PROJECT), &package);
+            let package = root.join(name);
+            copy(&fetched.join(name), &package);
             isolate(&package);
             vendor(&package, &root.join("vendor"));
             fs::write(complete, "").expect("a mark can be written");
         }
-        Self { root }
+        Self { name, version, root }
     }
 
     /// Makes fresh checkouts of these names, which need no network.
     pub(crate) fn lay_out(&self, checkouts: &[&str]) {
         for checkout in checkouts.iter().map(|name| self.root.join(name)) {
             remove(&checkout);
-            copy(&self.root.join(PROJECT), &checkout);
+            copy(&self.root.join(self.name), &checkout);
             let directory = checkout.join(".cargo");
             fs::create_dir_all(&directory).expect("a directory");
             let configuration = format!(

@@ -1,9 +1,10 @@
 //! A wire with delay and rate in front of a server on loopback.
 //!
-//! Bytes arrive one way's delay after they have passed the wire, which all connections share in turns, and
-//! a new connection takes a round trip first. Loss and the slow start of real connections are not
-//! there.
+//! Bytes arrive one way's delay after they have passed the wire, which all connections share in turns. A
+//! new connection takes a round trip first, and begins slowly, as TCP does: it may have ten segments on
+//! their way, and each that has been acknowledged makes room for another one. Loss is not there.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,9 @@ pub(crate) const DELAY: Duration = Duration::from_millis(15);
 pub(crate) const BITS_PER_SECOND: u64 = 1_000_000_000;
 /// What is passed on at a time.
 const CHUNK_BYTES: usize = 64 << 10;
+/// What a connection may have on its way at first, and what it fills a segment with.
+const WINDOW_BYTES: usize = 10 * SEGMENT_BYTES;
+const SEGMENT_BYTES: usize = 1460;
 /// A connection has no more waiting for the wire than passes in this time: the others have their turns.
 const QUEUED_MAX: Duration = Duration::from_millis(2);
 
@@ -93,10 +97,12 @@ impl Way {
         let way = Arc::clone(self);
         thread::spawn(move || {
             let mut buffer = vec![0; CHUNK_BYTES];
-            while let Ok(count) = from.read(&mut buffer)
+            let mut window = Window::new();
+            while let Ok(count) = from.read(&mut buffer[..window.room().min(CHUNK_BYTES)])
                 && count > 0
             {
                 let passed = way.pass(count as u64, known);
+                window.send(count, passed + 2 * DELAY);
                 if sender.send((passed + DELAY, buffer[..count].to_vec())).is_err() {
                     break;
                 }
@@ -121,5 +127,43 @@ impl Way {
         let mut free = self.free.lock().expect("no thread panics with it");
         *free = (*free).max(Instant::now()).max(known) + passing(bytes);
         *free
+    }
+}
+
+/// What one end of a connection may have on its way. It grows by what has been acknowledged, as before
+/// the first loss.
+#[derive(Debug)]
+struct Window {
+    bytes: usize,
+    on_the_way: usize,
+    /// What is on its way, and when it will be known to have arrived.
+    sent: VecDeque<(Instant, usize)>,
+}
+
+impl Window {
+    const fn new() -> Self {
+        Self { bytes: WINDOW_BYTES, on_the_way: 0, sent: VecDeque::new() }
+    }
+
+    /// How much may be sent, after waiting until it is at least a segment.
+    fn room(&mut self) -> usize {
+        while let Some((acknowledged, count)) = self.sent.front().copied()
+            && (acknowledged <= Instant::now() || self.left() < SEGMENT_BYTES)
+        {
+            wait(acknowledged, Duration::ZERO);
+            self.sent.pop_front();
+            self.on_the_way -= count;
+            self.bytes += count;
+        }
+        self.left()
+    }
+
+    const fn left(&self) -> usize {
+        self.bytes.saturating_sub(self.on_the_way)
+    }
+
+    fn send(&mut self, count: usize, acknowledged: Instant) {
+        self.on_the_way += count;
+        self.sent.push_back((acknowledged, count));
     }
 }

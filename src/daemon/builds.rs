@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::fs;
 use crate::index::wait;
-use crate::remote::build::{identity, list_of_build, selection};
+use crate::remote::build::{identity, list_of_build, project_identity, selection};
 use crate::remote::{Remote, RemoteError, adopt_manifests};
 use crate::times;
 
@@ -56,6 +56,15 @@ pub(super) struct Build {
     balance: Mutex<Balance>,
     /// Whether its list was written, held by who writes it.
     finished: tokio::sync::Mutex<bool>,
+}
+
+/// How far two builds are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alike {
+    /// They have the same lockfile.
+    Exactly,
+    /// They are of one project.
+    InProject,
 }
 
 /// What a build like this one used.
@@ -105,12 +114,21 @@ impl Build {
         Some(expected.list.actions[place].manifests.clone())
     }
 
-    fn identity(&self, config: &Config) -> Digest {
-        let lockfile = Path::new(OsStr::from_bytes(&self.of.directory))
+    /// What builds that are like this one have in common, if it can be told.
+    fn identity(&self, alike: Alike, lockfile: &[u8], config: &Config) -> Option<Digest> {
+        let (compiler, salt) = (&self.of.compiler.0, config.key_salt.as_deref());
+        match alike {
+            Alike::Exactly => Some(identity(lockfile, compiler, salt)),
+            Alike::InProject => project_identity(lockfile, compiler, salt),
+        }
+    }
+
+    /// Cargo may write it only while it runs.
+    fn lockfile(&self) -> Vec<u8> {
+        Path::new(OsStr::from_bytes(&self.of.directory))
             .ancestors()
-            .find_map(|directory| fs::read(&directory.join("Cargo.lock")).ok());
-        let lockfile = lockfile.unwrap_or_default();
-        identity(&lockfile, &self.of.compiler.0, config.key_salt.as_deref())
+            .find_map(|directory| fs::read(&directory.join("Cargo.lock")).ok())
+            .unwrap_or_default()
     }
 
     fn selection(&self) -> Digest {
@@ -275,9 +293,14 @@ impl Builds {
         if !self.config.prefetch_enabled || !self.transfers.may_try() {
             return BuildList::default();
         }
-        let identity = build.identity(&self.config);
-        // What `kache sync` or `save-manifest` says of the whole workspace is the next best.
-        for selection in [build.selection(), selection("", "")] {
+        let lockfile = build.lockfile();
+        let (own, whole) = (build.selection(), selection("", ""));
+        // What `kache sync` or `save-manifest` says of the whole workspace is the next best, and then
+        // what the last build with another lockfile used.
+        for (alike, selection) in
+            [(Alike::Exactly, own), (Alike::Exactly, whole), (Alike::InProject, own)]
+        {
+            let Some(identity) = build.identity(alike, &lockfile, &self.config) else { continue };
             let asked = remote.build(&identity, &selection).await;
             match self.transfers.judge(&identity, asked) {
                 Ok(Some(list)) => return list,
@@ -365,9 +388,11 @@ impl Builds {
         if list.actions.is_empty() || !self.transfers.may_try() {
             return Ok(());
         }
-        // Cargo may have written the lockfile only then.
-        let (identity, selection) = (build.identity(&self.config), build.selection());
-        let earlier = remote.build(&identity, &selection).await?.unwrap_or_default();
+        let (lockfile, selection) = (build.lockfile(), build.selection());
+        let identity = |alike| build.identity(alike, &lockfile, &self.config);
+        let (exact, project) = (identity(Alike::Exactly), identity(Alike::InProject));
+        let Some(exact) = exact else { return Ok(()) };
+        let earlier = remote.build(&exact, &selection).await?.unwrap_or_default();
         let known: HashSet<_> = earlier.actions.iter().map(|action| action.action).collect();
         if list.actions.iter().all(|action| known.contains(&action.action)) {
             return Ok(());
@@ -376,7 +401,10 @@ impl Builds {
         drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.drained()).await);
         let list = list.merged_with(earlier);
         crate::log::info!("a build used {} results", list.actions.len());
-        remote.put_build(&identity, &selection, &list).await
+        if let Some(project) = project {
+            remote.put_build(&project, &selection, &list).await?;
+        }
+        remote.put_build(&exact, &selection, &list).await
     }
 
     /// What a result saves whoever does not have to make it.

@@ -1,11 +1,12 @@
 //! Which build is which, and what a build used.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use store_format::{
     ActionKey, BuildAction, BuildList, Digest, Event, Kind, ManifestList, ResultRecord, UnitKey,
 };
+use toml_edit::{DocumentMut, Item, Value};
 
 use super::error::LocalError;
 use crate::events;
@@ -16,6 +17,32 @@ use crate::store::Store;
 /// of `Cargo.lock`, what the compiler is presumed to be, and `key_salt`.
 pub fn identity(lockfile: &[u8], compiler: &[u8], key_salt: Option<&str>) -> Digest {
     digest("build", &[lockfile, compiler, key_salt.unwrap_or_default().as_bytes()])
+}
+
+/// What builds of a project have in common whatever the versions of its dependencies: the names of its
+/// own packages and of what they depend on, as the lockfile has them. `None` if it has none.
+pub fn project_identity(
+    lockfile: &[u8],
+    compiler: &[u8],
+    key_salt: Option<&str>,
+) -> Option<Digest> {
+    let lockfile: DocumentMut = str::from_utf8(lockfile).ok()?.parse().ok()?;
+    let packages = lockfile.get("package")?.as_array_of_tables()?;
+    let mut names = BTreeSet::new();
+    // What comes from elsewhere has a source.
+    for package in packages.iter().filter(|package| !package.contains_key("source")) {
+        names.insert(package.get("name")?.as_str()?);
+        let dependencies = package.get("dependencies").and_then(Item::as_array);
+        // `name`, or `name version` where there are several.
+        let words = dependencies.into_iter().flatten().filter_map(Value::as_str);
+        names.extend(words.filter_map(|words| words.split(' ').next()));
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = names.into_iter().collect();
+    let salt = key_salt.unwrap_or_default();
+    Some(digest("project", &[names.join(" ").as_bytes(), compiler, salt.as_bytes()]))
 }
 
 /// The identity of a build that was given a name.
@@ -81,4 +108,42 @@ pub fn build_action(store: &Store, unit: UnitKey, action: ActionKey) -> Option<B
     let manifests = ManifestList::decode(&store.index.get(Kind::Manifests, &unit.0)?).ok()?;
     let size_bytes = result.outputs.iter().map(|output| output.size_bytes).sum();
     Some(BuildAction { unit, action, manifests, size_bytes, cost_us: result.cost_us })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCKFILE: &str = r#"
+        version = 4
+        [[package]]
+        name = "app"
+        version = "1.0.0"
+        dependencies = ["own", "serde 1.0.1"]
+        [[package]]
+        name = "own"
+        version = "0.1.0"
+        [[package]]
+        name = "serde"
+        version = "1.0.1"
+        source = "registry+https://github.com/rust-lang/crates.io-index"
+        dependencies = ["serde_core"]
+    "#;
+
+    #[test]
+    fn a_project_stays_the_same_with_other_versions_and_not_with_other_names() {
+        let of = |lockfile: &str| project_identity(lockfile.as_bytes(), b"rustc", None);
+        let own = of(LOCKFILE).unwrap();
+        for (from, to) in [("1.0.1", "1.0.2"), ("serde_core", "other"), ("1.0.0", "2.0.0")] {
+            assert_eq!(of(&LOCKFILE.replace(from, to)), Some(own), "{from} {to}");
+        }
+        for (from, to) in [("\"app", "\"apt"), ("\"own", "\"owl"), ("\"serde 1", "\"serdo 1")] {
+            assert_ne!(of(&LOCKFILE.replace(from, to)), Some(own), "{from} {to}");
+        }
+        assert_ne!(project_identity(LOCKFILE.as_bytes(), b"other", None), Some(own));
+        assert_ne!(project_identity(LOCKFILE.as_bytes(), b"rustc", Some("salt")), Some(own));
+        for lockfile in ["", "version = 4", "package = 1", "[[package]]", "\0"] {
+            assert_eq!(of(lockfile), None, "{lockfile:?}");
+        }
+    }
 }

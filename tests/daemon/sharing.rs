@@ -204,6 +204,18 @@ fn soon(machine: &Machine, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Another version of one dependency used to leave a machine without any list.
+#[test]
+fn a_build_with_another_lockfile_is_prefetched_from_the_last_one_of_the_project() {
+    let (remote, first) = shared();
+    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    let lockfile = second.space.read("b/Cargo.lock");
+    second.space.write("b/Cargo.lock", format!("{lockfile}\n# another one\n"));
+    let mut cargo = begin_build(&second, "b");
+    drop(cargo.stdin.take());
+    cargo.wait().unwrap();
+}
+
 /// To look at the store used to take a processor, and the disk, in the middle of the build that had filled it.
 #[test]
 fn the_store_is_looked_at_when_the_build_has_ended() {
