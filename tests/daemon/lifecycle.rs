@@ -32,7 +32,7 @@ fn one_daemon_runs_however_many_are_started() {
 
 #[test]
 fn a_daemon_has_nothing_of_the_build_that_started_it() {
-    let (_remote, mut machine) = machine();
+    let (remote, mut machine) = machine();
     machine.space.package("a", "", &[("src/lib.rs", "")]);
     machine.set("SECRET_OF_THE_BUILD", "x");
     machine.set("AWS_PROFILE", "shared");
@@ -52,10 +52,12 @@ fn a_daemon_has_nothing_of_the_build_that_started_it() {
     assert_eq!(names, ["AWS_PROFILE", "HOME", "KACHE_CACHE_DIR", "KACHE_CONFIG"]);
     assert_eq!(fs::read_link(format!("{process}/cwd")).unwrap().to_str(), Some("/"));
     let own = machine.space.cache().display().to_string();
+    // It may be uploading.
+    let remote = remote.path("remote").display().to_string();
     for entry in fs::read_dir(format!("{process}/fd")).unwrap() {
         let Ok(target) = fs::read_link(entry.unwrap().path()) else { continue };
         let target = target.display().to_string();
-        let known = ["/dev/null", "socket:", "anon_inode:", &own];
+        let known = ["/dev/null", "socket:", "anon_inode:", &own, &remote];
         assert!(known.iter().any(|start| target.starts_with(start)), "{target}");
     }
     let stat = fs::read_to_string(format!("{process}/stat")).unwrap();
