@@ -58,15 +58,6 @@ pub(super) struct Build {
     finished: tokio::sync::Mutex<bool>,
 }
 
-/// How far two builds are alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Alike {
-    /// They have the same lockfile.
-    Exactly,
-    /// They are of one project.
-    InProject,
-}
-
 /// What a build like this one used.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
@@ -114,13 +105,12 @@ impl Build {
         Some(expected.list.actions[place].manifests.clone())
     }
 
-    /// What builds that are like this one have in common, if it can be told.
-    fn identity(&self, alike: Alike, lockfile: &[u8], config: &Config) -> Option<Digest> {
-        let (compiler, salt) = (&self.of.compiler.0, config.key_salt.as_deref());
-        match alike {
-            Alike::Exactly => Some(identity(lockfile, compiler, salt)),
-            Alike::InProject => project_identity(lockfile, compiler, salt),
-        }
+    fn identity(&self, lockfile: &[u8], config: &Config) -> Digest {
+        identity(lockfile, &self.of.compiler.0, config.key_salt.as_deref())
+    }
+
+    fn project_identity(&self, lockfile: &[u8], config: &Config) -> Option<Digest> {
+        project_identity(lockfile, &self.of.compiler.0, config.key_salt.as_deref())
     }
 
     /// Cargo may write it only while it runs.
@@ -294,13 +284,14 @@ impl Builds {
             return BuildList::default();
         }
         let lockfile = build.lockfile();
-        let (own, whole) = (build.selection(), selection("", ""));
+        let exact = build.identity(&lockfile, &self.config);
+        let own = build.selection();
         // What `kache sync` or `save-manifest` says of the whole workspace is the next best, and then
-        // what the last build with another lockfile used.
-        for (alike, selection) in
-            [(Alike::Exactly, own), (Alike::Exactly, whole), (Alike::InProject, own)]
-        {
-            let Some(identity) = build.identity(alike, &lockfile, &self.config) else { continue };
+        // what the last build with another lockfile used. To tell the project takes reading the lockfile.
+        let project = std::iter::once_with(|| build.project_identity(&lockfile, &self.config));
+        let project = project.flatten().map(|identity| (identity, own));
+        let exactly = [(exact, own), (exact, selection("", ""))];
+        for (identity, selection) in exactly.into_iter().chain(project) {
             let asked = remote.build(&identity, &selection).await;
             match self.transfers.judge(&identity, asked) {
                 Ok(Some(list)) => return list,
@@ -389,9 +380,7 @@ impl Builds {
             return Ok(());
         }
         let (lockfile, selection) = (build.lockfile(), build.selection());
-        let identity = |alike| build.identity(alike, &lockfile, &self.config);
-        let (exact, project) = (identity(Alike::Exactly), identity(Alike::InProject));
-        let Some(exact) = exact else { return Ok(()) };
+        let exact = build.identity(&lockfile, &self.config);
         let earlier = remote.build(&exact, &selection).await?.unwrap_or_default();
         let known: HashSet<_> = earlier.actions.iter().map(|action| action.action).collect();
         if list.actions.iter().all(|action| known.contains(&action.action)) {
@@ -401,7 +390,7 @@ impl Builds {
         drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.drained()).await);
         let list = list.merged_with(earlier);
         crate::log::info!("a build used {} results", list.actions.len());
-        if let Some(project) = project {
+        if let Some(project) = build.project_identity(&lockfile, &self.config) {
             remote.put_build(&project, &selection, &list).await?;
         }
         remote.put_build(&exact, &selection, &list).await

@@ -183,8 +183,8 @@ fn a_machine_without_a_daemon_gets_one_and_no_build_fails() {
     second.space.build("b").assert_compiled(&[], &second.log());
 }
 
-/// Begins a build that goes no further than Cargo's first question, and ends with its input. All of the
-/// sample has been fetched for it by then.
+/// Begins a build that goes no further than Cargo's first question, and ends once it is waited for, which
+/// closes its input. All of the sample has been fetched for it by then.
 fn begin_build(machine: &Machine, checkout: &str) -> Child {
     let rustc = machine.space.toolchain().rustc.display().to_string();
     let probe = machine.space.cargo(checkout, [&rustc, "-vV"]).by_kache();
@@ -212,7 +212,6 @@ fn a_build_with_another_lockfile_is_prefetched_from_the_last_one_of_the_project(
     let lockfile = second.space.read("b/Cargo.lock");
     second.space.write("b/Cargo.lock", format!("{lockfile}\n# another one\n"));
     let mut cargo = begin_build(&second, "b");
-    drop(cargo.stdin.take());
     cargo.wait().unwrap();
 }
 
@@ -230,7 +229,6 @@ fn the_store_is_looked_at_when_the_build_has_ended() {
     let mut cargo = begin_build(&second, "b");
     let looked = || second.space.cache().join("upkeep.lock").exists();
     assert!(!looked(), "{}", second.log());
-    drop(cargo.stdin.take());
     cargo.wait().unwrap();
     soon(&second, looked);
 }
@@ -241,7 +239,6 @@ fn the_build_that_starts_a_daemon_is_prefetched_from_its_first_word() {
     let (remote, first) = shared();
     let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
     let mut cargo = begin_build(&second, "b");
-    drop(cargo.stdin.take());
     cargo.wait().unwrap();
     assert!(!second.place().join("word").exists());
 }
