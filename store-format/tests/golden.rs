@@ -309,6 +309,7 @@ fn answers_are_written_and_read_as_ever() {
         Answer::Stored,
         Answer::Status(Box::new(status)),
         Answer::Stopped { uploads_left: 1000 },
+        Answer::Waiting,
     ];
     let written: Vec<u8> = answers.iter().flat_map(Answer::encode).collect();
     check("answers", &answers, &written, |bytes| {
