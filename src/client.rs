@@ -79,11 +79,13 @@ fn short_enough(path: PathBuf) -> PathBuf {
     PathBuf::from(format!("/tmp/kache-{user}/{}.sock", &digest[..32]))
 }
 
-/// What the daemon's answers depend on: a daemon of another configuration makes way.
+/// What the daemon's answers depend on: a daemon of another configuration makes way, and so does one of
+/// another release.
 pub fn configuration(config: &Config) -> Digest {
     let remote = &config.remote;
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"kache daemon configuration\0");
+    frame(&mut hasher, env!("CARGO_PKG_VERSION").as_bytes());
     let shown = format!(
         "{:?}",
         (

@@ -107,7 +107,9 @@ fn ask(config: &Config, request: &Request, bound: Duration) -> Result<Option<Ans
     };
     match connection.ask(request) {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) => Err(error).context("the daemon does not answer"),
+        Err(error) => {
+            Err(error).context("the daemon does not answer; `kache daemon log` may say why")
+        }
     }
 }
 

@@ -192,8 +192,8 @@ impl Builds {
     }
 
     /// Whether another process of Cargo than this one is being served.
-    pub(super) fn serves_another(&self, cargo_pid: u32) -> bool {
-        self.known().values().any(|build| build.of.cargo_pid != cargo_pid && !build.has_ended())
+    pub(super) fn serves_another(&self, than: Option<u32>) -> bool {
+        self.known().values().any(|build| Some(build.of.cargo_pid) != than && !build.has_ended())
     }
 
     /// The build that a wrapper belongs to; `None` if its Cargo is gone.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use store_format::message::{
     Answer, BuildOf, MESSAGE_HEAD_BYTES, REQUEST_BYTES_MAX, Request, payload_bytes,
 };
-use store_format::{ActionKey, UnitKey};
+use store_format::{ActionKey, FormatError, UnitKey};
 
 use crate::client::{self, BUDGET};
 
@@ -67,7 +67,12 @@ impl Connection<'_> {
         if read_whole(&mut self.stream, &mut head)?.is_none() {
             return Ok(None);
         }
-        let length = payload_bytes(&head).map_err(std::io::Error::other)?;
+        let length = payload_bytes(&head).map_err(|error| {
+            if let FormatError::Version { found } = error {
+                self.make_way(&format!("version {found} of the messages"), None);
+            }
+            std::io::Error::other(error)
+        })?;
         if length > REQUEST_BYTES_MAX {
             return Err(std::io::Error::other("a request is too long"));
         }
@@ -104,13 +109,18 @@ impl Connection<'_> {
         if of.configuration == daemon.configuration {
             return daemon.builds.of(of, &daemon.runtime);
         }
-        if daemon.builds.serves_another(of.cargo_pid) {
-            crate::log::info!("a build of another configuration has to do without");
-        } else {
-            crate::log::info!("makes way for another configuration");
-            daemon.make_way();
-        }
+        self.make_way("another configuration", Some(of.cargo_pid));
         None
+    }
+
+    /// Lets a daemon that can serve the caller take this one's place, as soon as no other Cargo is served.
+    fn make_way(&self, for_what: &str, cargo_pid: Option<u32>) {
+        if self.daemon.builds.serves_another(cargo_pid) {
+            crate::log::info!("a build with {for_what} has to do without");
+        } else {
+            crate::log::info!("makes way for {for_what}");
+            self.daemon.make_way();
+        }
     }
 
     fn manifests(&mut self, unit: UnitKey) -> Answer {

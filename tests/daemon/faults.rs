@@ -216,12 +216,14 @@ fn a_disk_that_is_full_fails_no_build() {
 #[test]
 fn a_peer_that_talks_nonsense_is_hung_up_on() {
     use std::io::{Read, Write};
+    use store_format::message::{MESSAGE_MAGIC, MESSAGE_VERSION};
     let machine = of_port(refused());
     machine.kache(&["daemon", "start"]);
     let connect = || std::os::unix::net::UnixStream::connect(machine.place().join("sock")).unwrap();
-    let huge = [&b"\xF5kDm\x01"[..], &u32::MAX.to_le_bytes()].concat();
-    let long = [&b"\xF5kDm\x01"[..], &(1_u32 << 20).to_le_bytes()].concat();
-    for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\xF5kDm\x02\0\0\0\0", &huge, &long] {
+    let of_length =
+        |length: u32| [&MESSAGE_MAGIC[..], &[MESSAGE_VERSION], &length.to_le_bytes()].concat();
+    let (huge, long) = (of_length(u32::MAX), of_length(1 << 20));
+    for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], &huge, &long] {
         let mut stream = connect();
         stream.write_all(nonsense).unwrap();
         let mut answer = Vec::new();

@@ -1,8 +1,13 @@
 //! How the daemon begins and ends, what it inherits, and what it costs while nothing happens.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use store_format::message::{MESSAGE_MAGIC, MESSAGE_VERSION};
 
 use crate::machine::{Machine, end};
 use crate::support::TestSpace;
@@ -149,6 +154,21 @@ fn a_daemon_whose_executable_was_replaced_makes_way() {
     start("status");
     assert!(start("start").status.success());
     assert!(machine.daemon().is_some_and(|second| second != first), "{}", machine.log());
+}
+
+/// As that of an older release does: its path is another one where each release has a directory.
+#[test]
+fn a_daemon_that_speaks_another_version_makes_way() {
+    let (_remote, machine) = machine();
+    machine.kache(&["daemon", "start"]);
+    let pid = machine.daemon().expect("a daemon runs");
+    let ended = kache::process::end_of(pid).expect("it runs");
+    let socket = machine.place().join("sock");
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(&[&MESSAGE_MAGIC[..], &[MESSAGE_VERSION + 1], &[0; 4]].concat()).unwrap();
+    let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&timeout)), Ok(1));
+    assert!(machine.log().contains("ends: Replaced"), "{}", machine.log());
 }
 
 #[test]
