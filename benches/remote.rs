@@ -1,4 +1,4 @@
-//! A build of ripgrep, or with `-- bat` of that, on a machine that has nothing yet, all of it from a bucket
+//! A build of ripgrep, or with the word `bat` of that, on a machine that has nothing yet, all of it from a bucket
 //! at the other end of a wire: beside the warm build of a machine that has everything.
 //!
 //! The server is real (s3s, signatures checked); the wire delays and limits what passes. No daemon
@@ -6,7 +6,8 @@
 //!
 //! How long the bytes take is measured too: the same objects by plain requests through the same wire, on
 //! connections that begin as slowly. Server and wire run in this process, on the cores that the builds
-//! have; their processor time is shown.
+//! have; their processor time is shown. With the word `slow` the wire takes four times as long for
+//! everything: what four times as many cores would see of the fast one, as far as the work can be shared.
 
 #[path = "measure/mod.rs"]
 #[expect(dead_code, reason = "other benchmarks use more of it")]
@@ -32,7 +33,7 @@ use measure::{median, ratio, remove, row, time};
 use project::{BAT, Project, RIPGREP, cargo};
 use run::Run;
 use server::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
-use wire::{DELAY, Wire, passing};
+use wire::{Pace, Wire};
 
 const ROUNDS: usize = 5;
 /// More than a build from a bucket writes, and the server reads.
@@ -48,7 +49,8 @@ struct Machine {
 #[expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
     let Some(run) = Run::begin() else { return };
-    let project = Project::prepare(named(run.words()));
+    let (project, pace) = named(run.words());
+    let project = Project::prepare(project);
     project.lay_out(&["maker", "taker"]);
     let objects = project.root.join("bucket");
     let aside = project.root.join("aside");
@@ -57,7 +59,7 @@ fn main() {
     fs::create_dir_all(&aside).expect("a directory");
     fs::create_dir_all(&objects).expect("a directory");
     let server = Server::start(objects);
-    let wire = Wire::to(server.port);
+    let wire = Wire::to(server.port, pace);
     let maker = Machine::new(&project, "maker", server.endpoint());
     let taker = Machine::new(&project, "taker", wire.endpoint());
 
@@ -71,7 +73,8 @@ fn main() {
         .map(|name| format!("artifacts/v1/results/{}", name.display()))
         .collect();
     let results = names.len();
-    println!("{project}, {results} results; round trip {:?}, 1 Gbit/s", 2 * DELAY);
+    let megabits = pace.bits_per_second / 1_000_000;
+    println!("{project}, {results} results; round trip {:?}, {megabits} Mbit/s", 2 * pace.delay);
 
     let (mut far, mut near, mut plain, mut spent) = (vec![], vec![], vec![], vec![]);
     let (mut bytes, mut requests) = (0, 0);
@@ -93,7 +96,7 @@ fn main() {
         taker.kache(&["daemon", "stop"]);
         plain.push(plain::download(&wire.endpoint(), &names));
     }
-    let (far, near, plain, wire) = (median(far), median(near), median(plain), passing(bytes));
+    let (far, near, plain, wire) = (median(far), median(near), median(plain), pace.passing(bytes));
     let bound = near.mul_f64(1.5).max(plain.mul_f64(1.2));
     println!("store here      {near:>8.3?}");
     println!("the bytes alone {wire:>8.3?}   {} MB", bytes >> 20);
@@ -114,13 +117,17 @@ fn main() {
     remove(&aside);
 }
 
-/// The project that the command line asks for.
-fn named(words: &[String]) -> (&'static str, &'static str) {
-    match words {
-        [] => RIPGREP,
-        [name] if name == BAT.0 => BAT,
-        _ => panic!("{words:?}: there are {} and {}", RIPGREP.0, BAT.0),
+/// The project and the wire that the command line asks for.
+fn named(words: &[String]) -> ((&'static str, &'static str), Pace) {
+    let (mut project, mut pace) = (RIPGREP, Pace::GIGABIT);
+    for word in words {
+        match word.as_str() {
+            name if name == BAT.0 => project = BAT,
+            "slow" => pace = Pace::GIGABIT.slowed(4),
+            _ => panic!("{word}: there are {} and slow", BAT.0),
+        }
     }
+    (project, pace)
 }
 
 /// Takes a directory out of the way, if there is one. To remove it would slow the next build: for some time

@@ -13,16 +13,44 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// One way.
-pub(crate) const DELAY: Duration = Duration::from_millis(15);
-pub(crate) const BITS_PER_SECOND: u64 = 1_000_000_000;
 /// What is passed on at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 /// What a connection may have on its way at first, and what it fills a segment with.
 const WINDOW_BYTES: usize = 10 * SEGMENT_BYTES;
 const SEGMENT_BYTES: usize = 1460;
-/// A connection has no more waiting for the wire than passes in this time: the others have their turns.
-const QUEUED_MAX: Duration = Duration::from_millis(2);
+
+/// How fast a wire is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// One way.
+    pub(crate) delay: Duration,
+    pub(crate) bits_per_second: u64,
+    /// A connection has no more waiting for the wire than passes in this time: the others have their
+    /// turns.
+    queued_max: Duration,
+}
+
+impl Pace {
+    pub(crate) const GIGABIT: Self = Self {
+        delay: Duration::from_millis(15),
+        bits_per_second: 1_000_000_000,
+        queued_max: Duration::from_millis(2),
+    };
+
+    /// All of it takes so many times as long.
+    pub(crate) const fn slowed(self, times: u32) -> Self {
+        Self {
+            delay: self.delay.saturating_mul(times),
+            bits_per_second: self.bits_per_second / times as u64,
+            queued_max: self.queued_max.saturating_mul(times),
+        }
+    }
+
+    /// How long so many bytes take.
+    pub(crate) fn passing(self, bytes: u64) -> Duration {
+        Duration::from_nanos(bytes * 8 * 1_000_000_000 / self.bits_per_second)
+    }
+}
 
 /// A wire that lasts as long as the process.
 #[derive(Debug)]
@@ -34,16 +62,17 @@ pub(crate) struct Wire {
 /// One direction.
 #[derive(Debug)]
 struct Way {
+    pace: Pace,
     bytes: AtomicU64,
     /// When all that was sent so far has passed.
     free: Mutex<Instant>,
 }
 
 impl Wire {
-    pub(crate) fn to(server_port: u16) -> Self {
+    pub(crate) fn to(server_port: u16, pace: Pace) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let (up, down) = (Arc::new(Way::new()), Arc::new(Way::new()));
+        let (up, down) = (Arc::new(Way::new(pace)), Arc::new(Way::new(pace)));
         let answers = Arc::clone(&down);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -52,7 +81,7 @@ impl Wire {
                 for end in [&client, &server] {
                     end.set_nodelay(true).expect("an option of every socket");
                 }
-                let known = Instant::now() + 2 * DELAY;
+                let known = Instant::now() + 2 * pace.delay;
                 up.connect(&client, &server, known);
                 answers.connect(&server, &client, known);
             }
@@ -79,14 +108,9 @@ fn wait(moment: Instant, left_max: Duration) {
     }
 }
 
-/// How long so many bytes take.
-pub(crate) fn passing(bytes: u64) -> Duration {
-    Duration::from_nanos(bytes * 8 * 1_000_000_000 / BITS_PER_SECOND)
-}
-
 impl Way {
-    fn new() -> Self {
-        Self { bytes: AtomicU64::new(0), free: Mutex::new(Instant::now()) }
+    fn new(pace: Pace) -> Self {
+        Self { pace, bytes: AtomicU64::new(0), free: Mutex::new(Instant::now()) }
     }
 
     /// Passes on what one end says to the other; nothing leaves before the connection is `known`.
@@ -102,11 +126,11 @@ impl Way {
                 && count > 0
             {
                 let passed = way.pass(count as u64, known);
-                window.send(count, passed + 2 * DELAY);
-                if sender.send((passed + DELAY, buffer[..count].to_vec())).is_err() {
+                window.send(count, passed + 2 * way.pace.delay);
+                if sender.send((passed + way.pace.delay, buffer[..count].to_vec())).is_err() {
                     break;
                 }
-                wait(passed, QUEUED_MAX);
+                wait(passed, way.pace.queued_max);
             }
         });
         thread::spawn(move || {
@@ -125,7 +149,7 @@ impl Way {
     fn pass(&self, bytes: u64, known: Instant) -> Instant {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut free = self.free.lock().expect("no thread panics with it");
-        *free = (*free).max(Instant::now()).max(known) + passing(bytes);
+        *free = (*free).max(Instant::now()).max(known) + self.pace.passing(bytes);
         *free
     }
 }
