@@ -9,6 +9,12 @@
 //! Nobody waits who has a token: else two builds, each waiting for what the other one does, could wait for each
 //! other's tokens for ever.
 
+/// How flags as make has them name a jobserver, each time that they do: `fifo:PATH`, or `R,W`, the numbers
+/// of descriptors that a process has inherited. For make the last one counts.
+pub fn named_in(flags: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    flags.split(|byte| *byte == b' ').filter_map(|word| word.strip_prefix(b"--jobserver-auth="))
+}
+
 /// The place of this process, given to another one.
 #[derive(Debug)]
 pub struct Lent {
@@ -73,11 +79,9 @@ mod pipe {
     }
 
     impl Tokens {
-        /// The jobserver that flags as make has them name: `--jobserver-auth=fifo:PATH`, or `R,W`, the
-        /// numbers of descriptors that this process has inherited.
+        /// The jobserver that counts.
         pub(super) fn named_in(flags: &[u8]) -> Option<Self> {
-            let mut words = flags.split(|byte| *byte == b' ').rev();
-            let named = words.find_map(|word| word.strip_prefix(b"--jobserver-auth="))?;
+            let named = super::named_in(flags).next_back()?;
             let pipe = match named.strip_prefix(b"fifo:") {
                 Some(path) => open_pipe(Path::new(OsStr::from_bytes(path)))?,
                 None => inherited_pipe(str::from_utf8(named).ok()?)?,

@@ -176,7 +176,7 @@ pub enum Look {
 }
 
 /// Counts what was stored, and has the store brought within its cap if it is time to look.
-pub fn hold_cap(config: &Config, store: &Store, stored_bytes: u64, action: &ActionKey) {
+fn hold_cap(config: &Config, store: &Store, stored_bytes: u64, action: &ActionKey) {
     if let Some(look) = count_stored(config, store, stored_bytes, action) {
         look_at_store(config, look);
     }

@@ -26,7 +26,7 @@ use super::processes::Processes;
 use super::programs::{Images, SearchPath};
 use super::{image_file, path_of, variables};
 use crate::fs::{self, FileKind};
-use crate::library_path;
+use crate::{jobs, library_path};
 
 /// Why an observation may lack something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,8 +153,8 @@ impl Observation {
 fn jobserver() -> Option<PathBuf> {
     ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"].into_iter().find_map(|name| {
         let flags = std::env::var_os(name)?;
-        let mut words = flags.as_bytes().split(|byte| *byte == b' ');
-        words.find_map(|word| word.strip_prefix(b"--jobserver-auth=fifo:")).map(path_of)
+        let mut named = jobs::named_in(flags.as_bytes());
+        named.find_map(|name| name.strip_prefix(b"fifo:")).map(path_of)
     })
 }
 
