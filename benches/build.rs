@@ -19,7 +19,7 @@ use std::time::Duration;
 use measure::{
     bytes_occupied, median, memory_peak, processor_time_of_children, ratio, remove, row, time,
 };
-use project::{Project, RIPGREP, cargo};
+use project::{Project, RIPGREP};
 use run::Run;
 
 /// What the floor is called in the table.
@@ -153,7 +153,7 @@ impl Bench {
     }
 
     fn command(&self, side: Side, checkout: &str) -> Command {
-        let mut command = cargo(&self.project.root.join(checkout));
+        let mut command = self.project.cargo(&self.project.root.join(checkout));
         command.args(["build", "--quiet", "--offline", "--target-dir"]);
         command.arg(self.target(side, checkout));
         match side {

@@ -39,9 +39,10 @@ const ROUNDS: usize = 5;
 /// More than a build from a bucket writes, and the server reads.
 const TOUCHED_MEGABYTES: usize = 2 << 10;
 
-/// One machine: checkout, store and how it reaches the bucket.
+/// One machine: checkout, Cargo home, store and how it reaches the bucket.
 struct Machine {
     checkout: PathBuf,
+    cargo_home: PathBuf,
     store: PathBuf,
     endpoint: String,
 }
@@ -159,7 +160,9 @@ fn own_processor_time() -> Duration {
 impl Machine {
     fn new(project: &Project, name: &str, endpoint: String) -> Self {
         let checkout = project.root.join(name);
-        Self { checkout, store: project.root.join(format!("{name}-store")), endpoint }
+        let cargo_home = project.lay_out_home(&format!("{name}-cargo-home"));
+        let store = project.root.join(format!("{name}-store"));
+        Self { checkout, cargo_home, store, endpoint }
     }
 
     fn forget(&self, aside: &Path) {
@@ -173,7 +176,7 @@ impl Machine {
     }
 
     fn cargo(&self) -> Command {
-        let mut command = cargo(&self.checkout);
+        let mut command = cargo(&self.checkout, &self.cargo_home);
         command.env("RUSTC_WRAPPER", env!("CARGO_BIN_EXE_kache"));
         self.configure(&mut command);
         command

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::measure::{remove, time};
 
@@ -12,7 +12,7 @@ pub(crate) const RIPGREP: (&str, &str) = ("ripgrep", "15.2.0");
 /// Four times as large.
 pub(crate) const BAT: (&str, &str) = ("bat", "0.26.1");
 
-/// A project's sources and those of all that it depends on.
+/// A project's sources, and a Cargo home that has those of all that it depends on.
 #[derive(Debug)]
 pub(crate) struct Project {
     name: &'static str,
@@ -31,43 +31,77 @@ impl Project {
     /// Fetches the sources unless they are there.
     pub(crate) fn prepare((name, version): (&'static str, &'static str)) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{version}"));
-        let complete = root.join("complete");
+        let project = Self { name, version, root };
+        let complete = project.root.join("ready");
         if !complete.exists() {
-            remove(&root);
-            let fetch = root.join("fetch");
+            remove(&project.root);
+            let fetch = project.root.join("fetch");
             fs::create_dir_all(fetch.join("src")).expect("a directory");
+            fs::create_dir_all(project.home()).expect("a directory");
             fs::write(fetch.join("src/lib.rs"), "").expect("a source");
             let manifest = format!(
                 "[package]\nname = \"fetch\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
                  [dependencies]\n{name} = \"={version}\"\n[workspace]\n"
             );
             fs::write(fetch.join("Cargo.toml"), manifest).expect("a manifest");
-            let fetched = root.join("fetched");
-            vendor(&fetch, &fetched);
-            // Once more from its own manifest, for what only an optional feature needs.
-            let package = root.join(name);
-            copy(&fetched.join(name), &package);
+            take_over_registries(&project.home());
+            time(project.cargo(&fetch).args(["fetch", "--quiet"]));
+            let package = project.package();
+            copy(&project.unpacked(), &package);
             isolate(&package);
-            vendor(&package, &root.join("vendor"));
+            // Once more from its own manifest, for what only an optional feature needs.
+            time(project.cargo(&package).args(["fetch", "--quiet"]));
             fs::write(complete, "").expect("a mark can be written");
         }
-        Self { name, version, root }
+        project
     }
 
-    /// Makes fresh checkouts of these names, which need no network.
+    /// Makes fresh checkouts of these names.
     pub(crate) fn lay_out(&self, checkouts: &[&str]) {
         for checkout in checkouts.iter().map(|name| self.root.join(name)) {
             remove(&checkout);
-            copy(&self.root.join(self.name), &checkout);
-            let directory = checkout.join(".cargo");
-            fs::create_dir_all(&directory).expect("a directory");
-            let configuration = format!(
-                "[source.crates-io]\nreplace-with = \"vendored\"\n\
-                 [source.vendored]\ndirectory = '{}'\n",
-                self.root.join("vendor").display()
-            );
-            fs::write(directory.join("config.toml"), configuration).expect("a configuration");
+            copy(&self.package(), &checkout);
         }
+    }
+
+    /// Makes another Cargo home of this name.
+    pub(crate) fn lay_out_home(&self, name: &str) -> PathBuf {
+        let home = self.root.join(name);
+        remove(&home);
+        copy(&self.home(), &home);
+        home
+    }
+
+    /// Cargo with the project's own home.
+    pub(crate) fn cargo(&self, directory: &Path) -> Command {
+        cargo(directory, &self.home())
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.join("cargo-home")
+    }
+
+    /// The package, made a workspace of its own.
+    fn package(&self) -> PathBuf {
+        self.root.join(self.name)
+    }
+
+    /// Where Cargo unpacked the package: below a directory that is named after the registry.
+    fn unpacked(&self) -> PathBuf {
+        let sources = self.home().join("registry/src");
+        let mut registries = fs::read_dir(sources).expect("Cargo has unpacked something");
+        let registry = registries.next().expect("a registry").expect("it can be read");
+        registry.path().join(format!("{}-{}", self.name, self.version))
+    }
+}
+
+/// Has a Cargo home take its crates from where the user's takes them.
+fn take_over_registries(home: &Path) {
+    let own = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let own = own.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let configuration = own.map(|own| own.join("config.toml")).filter(|file| file.exists());
+    if let Some(configuration) = configuration {
+        fs::copy(configuration, home.join("config.toml")).expect("it can be copied");
     }
 }
 
@@ -86,24 +120,20 @@ fn copy(from: &Path, to: &Path) {
     time(Command::new("cp").arg("-r").args([from, to]));
 }
 
-/// Has Cargo put the sources of all dependencies into a directory.
-fn vendor(package: &Path, to: &Path) {
-    time(cargo(package).args(["vendor", "--quiet"]).arg(to).stdout(Stdio::null()));
-}
-
-/// Cargo without what the benchmark's own build put into the environment.
-pub(crate) fn cargo(directory: &Path) -> Command {
+/// Cargo with a home, and without what the benchmark's own build put into the environment.
+pub(crate) fn cargo(directory: &Path, home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(directory);
     // The repository around the project is not its own.
     command.env("GIT_CEILING_DIRECTORIES", env!("CARGO_TARGET_TMPDIR"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let keeps = matches!(&*text, "CARGO_HOME" | "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN");
+        let keeps = matches!(&*text, "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN");
         let ours = ["CARGO", "RUST", "KACHE_", "AWS_", "OUT_DIR"];
         if !keeps && ours.iter().any(|start| text.starts_with(start)) {
             command.env_remove(&name);
         }
     }
+    command.env("CARGO_HOME", home);
     command
 }
