@@ -4,7 +4,6 @@
 use super::output::Console;
 use super::workspace::{Selection, Workspace, remote, runtime};
 use super::{EXIT_FINDINGS, configuration, human};
-use crate::remote::build::selection;
 use crate::store::Store;
 use anyhow::Result;
 use std::io::Write;
@@ -29,7 +28,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
             console.hint("run one through the cache first: `kache cargo build`");
             return Ok(ExitCode::from(EXIT_FINDINGS));
         }
-        remote.put_build(&workspace.identity, &selection("", ""), &list).await?;
+        workspace.put_list(&remote, &list).await?;
         let results = human::plural(list.actions.len() as u64, "result", "results");
         let mut out = console.data();
         writeln!(out, "Saved a list of {results}.")?;

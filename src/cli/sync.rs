@@ -9,7 +9,6 @@ use super::workspace::{Selection, Workspace, remote, runtime};
 use super::{EXIT_FINDINGS, configuration, gc, human};
 use crate::config::Config;
 use crate::remote::Remote;
-use crate::remote::build::selection;
 use crate::store::Store;
 use anyhow::Result;
 use plan::{Item, Plan};
@@ -124,7 +123,7 @@ impl<'a> Sync<'a> {
         let outcome = outcome.await;
         self.show("Pushed", "pushed", &outcome)?;
         if let (Some(workspace), Some(list), 0) = (&self.workspace, plan.list, outcome.failed) {
-            self.remote.put_build(&workspace.identity, &selection("", ""), &list).await?;
+            workspace.put_list(&self.remote, &list).await?;
         }
         Ok(outcome.failed == 0)
     }

@@ -2,7 +2,9 @@
 
 use super::UsageError;
 use crate::config::Config;
-use crate::remote::build::{identity, list_of_workspace, named_identity};
+use crate::remote::build::{
+    all_builds, identity, list_of_workspace, named_identity, project_identity,
+};
 use crate::remote::{LocalError, Remote, RemoteError};
 use crate::store::Store;
 use crate::toolchain::{ToolchainError, presumed};
@@ -36,6 +38,8 @@ pub(super) struct Selection {
 pub(super) struct Workspace {
     pub(super) root: PathBuf,
     pub(super) identity: Digest,
+    /// What it has in common with itself under another lockfile; `None` where a name was given.
+    project: Option<Digest>,
 }
 
 impl Workspace {
@@ -50,12 +54,14 @@ impl Workspace {
         let root = start.ancestors().find(|directory| directory.join("Cargo.lock").exists());
         let namespace = selection.namespace.as_deref().unwrap_or_default();
         let named = selection.manifest_key.as_ref().map(|key| named_identity(key, namespace));
-        let identity = match (named, root) {
-            (Some(identity), _) => identity,
+        let (identity, project) = match (named, root) {
+            (Some(identity), _) => (identity, None),
             (None, Some(root)) => {
                 let lockfile = fs::read(&root.join("Cargo.lock"))?;
                 let compiler = compiler(store, root)?;
-                identity(&lockfile, &compiler.0, config.key_salt.as_deref())
+                let key_salt = config.key_salt.as_deref();
+                let project = project_identity(&lockfile, &compiler.0, key_salt);
+                (identity(&lockfile, &compiler.0, key_salt), project)
             }
             (None, None) => {
                 let message = format!("there is no Cargo.lock in {} or above", start.display());
@@ -64,7 +70,29 @@ impl Workspace {
                 return Err(UsageError::new(message).hint(hint).into());
             }
         };
-        Ok(Self { root: root.unwrap_or(&start).to_owned(), identity })
+        Ok(Self { root: root.unwrap_or(&start).to_owned(), identity, project })
+    }
+
+    /// The lists of its builds elsewhere; where nobody built it with this lockfile, those of its builds
+    /// with another one.
+    pub(super) async fn lists(&self, remote: &Remote) -> Result<Vec<BuildList>, RemoteError> {
+        let mut lists = remote.builds(&self.identity).await?;
+        if let (Some(project), true) = (&self.project, lists.is_empty()) {
+            lists = remote.builds(project).await?;
+        }
+        Ok(lists.into_iter().map(|(_, list)| list).collect())
+    }
+
+    /// Says what all its builds used.
+    pub(super) async fn put_list(
+        &self,
+        remote: &Remote,
+        list: &BuildList,
+    ) -> Result<(), RemoteError> {
+        if let Some(project) = &self.project {
+            remote.put_build(project, &all_builds(), list).await?;
+        }
+        remote.put_build(&self.identity, &all_builds(), list).await
     }
 
     /// What builds of the workspace used of late.

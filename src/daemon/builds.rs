@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::fs;
 use crate::index::wait;
-use crate::remote::build::{identity, list_of_build, project_identity, selection};
+use crate::remote::build::{all_builds, identity, list_of_build, project_identity, selection};
 use crate::remote::{Remote, RemoteError, adopt_manifests};
 use crate::times;
 
@@ -287,11 +287,11 @@ impl Builds {
         let exact = build.identity(&lockfile, &self.config);
         let own = build.selection();
         // What `kache sync` or `save-manifest` says of the whole workspace is the next best, and then
-        // what the last build with another lockfile used. To tell the project takes reading the lockfile.
+        // what builds with another lockfile used. To tell the project takes reading the lockfile.
         let project = std::iter::once_with(|| build.project_identity(&lockfile, &self.config));
-        let project = project.flatten().map(|identity| (identity, own));
-        let exactly = [(exact, own), (exact, selection("", ""))];
-        for (identity, selection) in exactly.into_iter().chain(project) {
+        let identities = std::iter::once(exact).chain(project.flatten());
+        let names = identities.flat_map(|identity| [(identity, own), (identity, all_builds())]);
+        for (identity, selection) in names {
             let asked = remote.build(&identity, &selection).await;
             match self.transfers.judge(&identity, asked) {
                 Ok(Some(list)) => return list,

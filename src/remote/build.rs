@@ -50,9 +50,14 @@ pub fn named_identity(key: &str, namespace: &str) -> Digest {
     digest("named build", &[key.as_bytes(), namespace.as_bytes()])
 }
 
-/// Which of the builds of an identity; both are empty for all that was built in a workspace.
+/// Which of the builds of an identity.
 pub fn selection(profile: &str, target: &str) -> Digest {
     digest("selection", &[profile.as_bytes(), target.as_bytes()])
+}
+
+/// All that was built in a workspace.
+pub fn all_builds() -> Digest {
+    selection("", "")
 }
 
 fn digest(what: &str, parts: &[&[u8]]) -> Digest {

@@ -204,15 +204,29 @@ fn soon(machine: &Machine, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Another version of one dependency used to leave a machine without any list.
-#[test]
-fn a_build_with_another_lockfile_is_prefetched_from_the_last_one_of_the_project() {
-    let (remote, first) = shared();
-    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+fn assert_prefetched_with_another_lockfile(remote: &TestSpace, first: &Machine) {
+    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(first, "here/a", "b");
     let lockfile = second.space.read("b/Cargo.lock");
     second.space.write("b/Cargo.lock", format!("{lockfile}\n# another one\n"));
     let mut cargo = begin_build(&second, "b");
     cargo.wait().unwrap();
+}
+
+/// Another version of one dependency used to leave a machine without any list.
+#[test]
+fn a_build_with_another_lockfile_is_prefetched_from_the_last_one_of_the_project() {
+    let (remote, first) = shared();
+    assert_prefetched_with_another_lockfile(&remote, &first);
+}
+
+#[test]
+fn a_build_with_another_lockfile_is_prefetched_from_what_was_said_of_the_whole_workspace() {
+    let (remote, first) = shared();
+    let lists = "remote/artifacts/v1/builds";
+    assert!(remote.path(lists).exists());
+    remote.remove(lists);
+    first.space.cargo("here/a", ["save-manifest"]).by_kache().succeed();
+    assert_prefetched_with_another_lockfile(&remote, &first);
 }
 
 /// To look at the store used to take a processor, and the disk, in the middle of the build that had filled it.

@@ -163,6 +163,22 @@ fn the_exit_status_says_whether_all_was_transferred() {
     assert_eq!(status(&none).0, Some(2));
 }
 
+/// It used to leave a machine without any list.
+#[test]
+fn with_another_lockfile_what_the_project_used_before_is_pulled() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let a = Machine::new(&space, &server, "a");
+    let b = Machine::new(&space, &server, "b");
+    a.cargo(&["build"]).succeed();
+    a.kache(&["sync", "--push"]).succeed();
+    let lockfile = format!("{}/Cargo.lock", b.checkout());
+    space.write(&lockfile, format!("{}\n# another one\n", space.read(&lockfile)));
+    let pulled = b.kache(&["sync", "--pull"]).succeed().text();
+    assert!(pulled.starts_with("Pulled 8 results: "), "{pulled}");
+    b.cargo(&["build"]).succeed().assert_compiled(&[], "the second machine");
+}
+
 #[test]
 fn everything_can_be_pulled_without_a_list() {
     let space = TestSpace::new();

@@ -2,7 +2,7 @@
 
 use crate::cli::workspace::{Workspace, since_ms};
 use crate::remote::Remote;
-use crate::remote::build::selection;
+use crate::remote::build::all_builds;
 use crate::store::Store;
 use crate::{events, fs};
 use anyhow::Result;
@@ -98,11 +98,10 @@ impl Plan {
         let lists = remote.builds(&workspace.identity).await?;
         let actions = lists.iter().flat_map(|(_, list)| &list.actions);
         let there: HashSet<ActionKey> = actions.map(|used| used.action).collect();
-        let whole = selection("", "");
-        let known = match lists.into_iter().find(|(selection, _)| *selection == whole) {
+        let known = match lists.into_iter().find(|(selection, _)| *selection == all_builds()) {
             Some((_, known)) => known,
             // One that is damaged was left out, and is not written over.
-            None => remote.build(&workspace.identity, &whole).await?.unwrap_or_default(),
+            None => remote.build(&workspace.identity, &all_builds()).await?.unwrap_or_default(),
         };
         let listed: HashSet<ActionKey> = known.actions.iter().map(|used| used.action).collect();
         let made = made_here(store)?;
@@ -134,8 +133,7 @@ fn item(action: ActionKey, unit: UnitKey, size_bytes: u64) -> Item {
 /// What all lists of the workspace name, once.
 async fn used_elsewhere(remote: &Remote, workspace: &Workspace) -> Result<Vec<BuildAction>> {
     let mut seen = HashSet::new();
-    let lists = remote.builds(&workspace.identity).await?;
-    let actions = lists.into_iter().flat_map(|(_, list)| list.actions);
+    let actions = workspace.lists(remote).await?.into_iter().flat_map(|list| list.actions);
     Ok(actions.filter(|action| seen.insert(action.action)).collect())
 }
 
