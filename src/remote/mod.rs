@@ -100,7 +100,7 @@ impl Remote {
             _ => return Err(RemoteError::NotConfigured),
         };
         let workshop = config.cache_dir.join(WORKSHOP);
-        sweep(&workshop);
+        sweep(&workshop, crate::fs::clock_ns());
         let permits = usize::try_from(config.s3_concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         let inner = Inner {
             backend,
@@ -388,13 +388,14 @@ pub fn adopt_manifests(
     Ok(())
 }
 
-/// Removes what killed processes left of their transfers.
-fn sweep(workshop: &Path) {
+/// Removes what killed processes left of their transfers. How old it is, its `ctime` says: a shared
+/// blob has its modification time, long past, before its name.
+fn sweep(workshop: &Path, now_ns: i64) {
+    let left_behind_ns = i64::try_from(LEFT_BEHIND.as_nanos()).unwrap_or(i64::MAX);
     for name in crate::fs::list_names_if_present(workshop).unwrap_or_default() {
         let path = workshop.join(name);
-        let modified = std::fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
-        if age > LEFT_BEHIND
+        let is_old = |stat: crate::fs::Stat| now_ns.saturating_sub(stat.ctime_ns) > left_behind_ns;
+        if crate::fs::lstat(&path).is_ok_and(is_old)
             && let Err(error) = crate::fs::remove_if_present(&path)
         {
             crate::log::warn!("{error}");
@@ -443,6 +444,21 @@ fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_killed_transfers_left_is_removed_a_day_later() {
+        let workshop = tempfile::tempdir().unwrap();
+        let file = workshop.path().join("blob");
+        std::fs::write(&file, "one of another process").unwrap();
+        let now_ns = crate::fs::clock_ns();
+        // As that of a library that is about to get its name.
+        crate::fs::set_mtime(&file, 1_000_000_000_000_000_000).unwrap();
+        sweep(workshop.path(), now_ns);
+        assert!(file.exists());
+        let day_ns = i64::try_from(LEFT_BEHIND.as_nanos()).unwrap();
+        sweep(workshop.path(), now_ns + day_ns + 1_000_000_000);
+        assert!(!file.exists());
+    }
 
     /// The daemon runs them on tasks of their own.
     #[test]

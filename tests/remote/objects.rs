@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use kache::config::{Config, RemoteKind};
 use kache::inputs::is_shared_mtime;
@@ -206,19 +205,6 @@ fn what_a_library_contains_travels_once() {
     let content = |output: &Output| fs::read(pair.there.blob_path(&output.blob)).unwrap();
     assert!(result.outputs.iter().all(|output| digest(&content(output)) == output.blob));
     assert_eq!(pair.blobs().len(), 3);
-}
-
-#[test]
-fn what_killed_transfers_left_is_removed_a_day_later() {
-    let pair = Pair::new();
-    let directory = pair.path("here/transfers");
-    fs::create_dir_all(&directory).unwrap();
-    let old = SystemTime::now() - Duration::from_hours(25);
-    fs::File::create(directory.join("old")).unwrap().set_modified(old).unwrap();
-    fs::write(directory.join("new"), "in use").unwrap();
-    runtime().block_on(pair.remote());
-    let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["new"]);
 }
 
 #[test]
