@@ -4,14 +4,15 @@
 //! library and the sysroot's libraries are digested. That is done once: the index remembers which
 //! files were digested and how each looked (`statx`), and a lookup compares.
 //!
-//! Where a build comes from a remote, nothing else takes so long on a machine that is new: a process
-//! of its own begins with it at Cargo's first question.
+//! A process of its own does it: others wait for its end, and who compiles has more to do. Where a build
+//! comes from a remote, nothing else takes so long on a machine that is new: it begins at Cargo's first
+//! question.
 
 use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use store_format::{Digest, ToolchainFile, ToolchainRecord};
@@ -29,8 +30,11 @@ use crate::store::Store;
 const EXAMINATION_MAX: Duration = Duration::from_mins(1);
 /// Where in a sysroot the files of each target are.
 const RUSTLIB: &str = "lib/rustlib";
-/// What kache calls itself with to examine a toolchain: directory of the store and compiler follow.
+/// What kache calls itself with to examine a toolchain: directory of the store and compiler follow, and
+/// these options.
 pub const EXAMINE: &str = "examine";
+const SYSROOT: &str = "--sysroot";
+const TARGET: &str = "--target";
 
 /// A compiler with its libraries.
 #[derive(Clone, Debug)]
@@ -70,15 +74,17 @@ pub fn identify(
     if let Some(known) = known() {
         return Ok(known);
     }
-    // The same for every target: most of the files are.
-    let claim = store.index.claim(&host);
-    if let Claim::Busy(examiner) = claim {
-        wait(examiner, EXAMINATION_MAX);
-        if let Some(known) = known() {
-            return Ok(known);
-        }
+    let examiner = match store.index.claim(&host) {
+        Claim::Busy(examiner) => Some(examiner),
+        // Given back: it is for the process that does the work.
+        Claim::Owned(_) | Claim::Unavailable => None,
+    };
+    match examiner {
+        Some(examiner) => drop(wait(examiner, EXAMINATION_MAX)),
+        None => examine_apart(store, &program, sysroot, target),
     }
-    examine(store, &program, sysroot, target)
+    // Who waited may need another target's files besides.
+    known().map_or_else(|| examine(store, &program, sysroot, target), Ok)
 }
 
 /// Tells compilers apart without examining them: the digest of the executable. It names the library
@@ -86,6 +92,24 @@ pub fn identify(
 pub fn presumed(store: &Store, program: &OsStr) -> Result<Digest, ToolchainError> {
     let program = executable(program)?;
     Ok(content_digest(&store.memo, &program, &fs::stat(&program)?)?)
+}
+
+/// Has a process of its own examine a toolchain, and waits for it. Whether it succeeds shows afterwards.
+fn examine_apart(store: &Store, program: &Path, sysroot: Option<&Path>, target: Option<&OsStr>) {
+    let options = [(SYSROOT, sysroot.map(Path::as_os_str)), (TARGET, target)];
+    let done = std::env::current_exe().and_then(|kache| {
+        let mut command = Command::new(kache);
+        command.args([OsStr::new(EXAMINE), store.directory.as_os_str(), program.as_os_str()]);
+        for (option, value) in options {
+            if let Some(value) = value {
+                command.args([OsStr::new(option), value]);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+    });
+    if let Err(error) = done {
+        crate::log::debug!("a toolchain is examined here: {error}");
+    }
 }
 
 /// Has a process of its own examine a toolchain that is not known.
@@ -100,11 +124,19 @@ pub fn examine_ahead(store: &Store, program: &OsStr) {
     }
 }
 
-/// What that process does: those who need the toolchain wait for it to end.
-pub fn examine_here(store: &Store, program: &Path) -> Result<(), ToolchainError> {
-    let key = record_key(program, None, None);
-    let Claim::Owned(_claimed) = store.index.claim(&key) else { return Ok(()) };
-    examine(store, program, None, None).map(drop)
+/// What such a process does. The claim is the same for every target: most of the files are.
+pub fn examine_here(
+    store: &Store,
+    program: &Path,
+    sysroot: Option<&Path>,
+    target: Option<&OsStr>,
+) -> Result<(), ToolchainError> {
+    let claim = store.index.claim(&record_key(program, sysroot, None));
+    if let Claim::Busy(examiner) = claim {
+        wait(examiner, EXAMINATION_MAX);
+        return Ok(());
+    }
+    examine(store, program, sysroot, target).map(drop)
 }
 
 /// The file that calling `program` runs in the end.

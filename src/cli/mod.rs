@@ -110,7 +110,14 @@ enum Command {
     },
     /// Examine a compiler for the builds that are about to use it.
     #[command(hide = true, name = crate::toolchain::EXAMINE)]
-    Examine { store: std::path::PathBuf, compiler: std::path::PathBuf },
+    Examine {
+        store: std::path::PathBuf,
+        compiler: std::path::PathBuf,
+        #[arg(long)]
+        sysroot: Option<std::path::PathBuf>,
+        #[arg(long)]
+        target: Option<std::ffi::OsString>,
+    },
     /// Write the manual: a page for each command.
     #[command(hide = true)]
     Man {
@@ -193,9 +200,10 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
         Command::Config(options) => config::run(options, console),
         Command::Daemon { command } => daemon::run(&command.unwrap_or_default(), console),
         Command::Completions { shell } => completions::run(shell, console),
-        Command::Examine { store, compiler } => {
+        Command::Examine { store, compiler, sysroot, target } => {
             let store = crate::store::Store::open(&store)?;
-            crate::toolchain::examine_here(&store, &compiler)?;
+            let (sysroot, target) = (sysroot.as_deref(), target.as_deref());
+            crate::toolchain::examine_here(&store, &compiler, sysroot, target)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { directory } => man::run(&directory),

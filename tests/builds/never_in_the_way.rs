@@ -271,6 +271,30 @@ const COMPILE: [&str; 8] = [
     ".",
 ];
 
+/// Who examined the toolchain went on to compile, and all others waited for the end of that.
+#[test]
+fn the_first_compilations_go_on_side_by_side() {
+    let mut space = TestSpace::new();
+    let meeting = space.path("meeting");
+    succeed(Command::new("mkfifo").arg(&meeting));
+    let (meeting, real) = (meeting.display(), space.toolchain().rustc);
+    // Neither gets on without the other.
+    space.script_compiler(&format!(
+        "case \"$*\" in *--crate-name\\ a*) timeout 20 sh -c 'echo > {meeting}' ;;\n\
+         *) timeout 20 sh -c 'read unused < {meeting}' ;; esac && exec {} \"$@\"\n",
+        real.display()
+    ));
+    let begun = ["a", "b"].map(|name| {
+        space.write(format!("{name}/lib.rs"), "");
+        let arguments = ["--crate-name", name, "--crate-type=lib", "lib.rs", "--out-dir=."];
+        let mut command = space.rustc(name, arguments).command();
+        (name, command.spawn().expect("kache can be started"))
+    });
+    for (name, mut run) in begun {
+        assert!(run.wait().expect("it ends").success(), "{name}");
+    }
+}
+
 #[test]
 fn a_compiler_that_fails() {
     let build = check_compiler("echo out; echo err >&2; exit 7\n", &COMPILE);
