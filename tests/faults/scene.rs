@@ -140,8 +140,13 @@ impl Scene {
         let mut outputs = Outputs::new();
         for path in disk::files(&directory) {
             let inside = path.strip_prefix(&directory).expect("it lies below").to_owned();
-            // What a failed restore left behind under a temporary name nobody reads.
-            if inside.extension().is_none_or(|extension| extension != "kache-tmp") {
+            // What a failed restore left behind under a temporary name nobody reads, nor what is left
+            // of a compiler that was killed for another one to run: a directory that it works in.
+            let is_temporary = inside.extension().is_some_and(|extension| extension == "kache-tmp")
+                || inside
+                    .parent()
+                    .is_some_and(|at| at.as_os_str().as_encoded_bytes().starts_with(b"rmeta"));
+            if !is_temporary {
                 outputs.insert(inside, std::fs::read(&path).expect("an output can be read"));
             }
         }
