@@ -12,13 +12,14 @@ use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use store_format::slot::ProcessId;
 use store_format::{Digest, ToolchainFile, ToolchainRecord};
 
 use crate::fs::{self, FileKind, FsError, Stat};
-use crate::index::wait::wait;
+use crate::index::wait::{running, wait};
 use crate::index::{Claim, Kind};
 use crate::inputs::{content_digest, find_program, finish, frame};
 use crate::parallel;
@@ -76,12 +77,14 @@ pub fn identify(
     }
     let examiner = match store.index.claim(&host) {
         Claim::Busy(examiner) => Some(examiner),
-        // Given back: it is for the process that does the work.
-        Claim::Owned(_) | Claim::Unavailable => None,
+        claim => {
+            // It is for the process that does the work.
+            drop(claim);
+            begin_to_examine(store, &program, sysroot, target)
+        }
     };
-    match examiner {
-        Some(examiner) => drop(wait(examiner, EXAMINATION_MAX)),
-        None => examine_apart(store, &program, sysroot, target),
+    if let Some(examiner) = examiner {
+        wait(examiner, EXAMINATION_MAX);
     }
     // Who waited may need another target's files besides.
     known().map_or_else(|| examine(store, &program, sysroot, target), Ok)
@@ -94,33 +97,33 @@ pub fn presumed(store: &Store, program: &OsStr) -> Result<Digest, ToolchainError
     Ok(content_digest(&store.memo, &program, &fs::stat(&program)?)?)
 }
 
-/// Has a process of its own examine a toolchain, and waits for it. Whether it succeeds shows afterwards.
-fn examine_apart(store: &Store, program: &Path, sysroot: Option<&Path>, target: Option<&OsStr>) {
-    let options = [(SYSROOT, sysroot.map(Path::as_os_str)), (TARGET, target)];
-    let done = std::env::current_exe().and_then(|kache| {
-        let mut command = Command::new(kache);
-        command.args([OsStr::new(EXAMINE), store.directory.as_os_str(), program.as_os_str()]);
-        for (option, value) in options {
-            if let Some(value) = value {
-                command.args([OsStr::new(option), value]);
-            }
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
-    });
-    if let Err(error) = done {
-        crate::log::debug!("a toolchain is examined here: {error}");
-    }
-}
-
 /// Has a process of its own examine a toolchain that is not known.
 pub fn examine_ahead(store: &Store, program: &OsStr) {
     let Ok(program) = executable(program) else { return };
-    if recall(store, &record_key(&program, None, None), None).is_some() {
-        return;
+    if recall(store, &record_key(&program, None, None), None).is_none() {
+        begin_to_examine(store, &program, None, None);
     }
-    let arguments = [OsStr::new(EXAMINE), store.directory.as_os_str(), program.as_os_str()];
-    if let Err(error) = process::detach(arguments.into_iter()) {
-        crate::log::debug!("a toolchain is not examined ahead: {error}");
+}
+
+/// Starts that process. Whether it succeeds shows when it has ended.
+fn begin_to_examine(
+    store: &Store,
+    program: &Path,
+    sysroot: Option<&Path>,
+    target: Option<&OsStr>,
+) -> Option<ProcessId> {
+    let mut arguments = vec![OsStr::new(EXAMINE), store.directory.as_os_str(), program.as_os_str()];
+    for (option, value) in [(SYSROOT, sysroot.map(Path::as_os_str)), (TARGET, target)] {
+        if let Some(value) = value {
+            arguments.extend([OsStr::new(option), value]);
+        }
+    }
+    match process::detach(arguments.into_iter()) {
+        Ok(examiner) => running(examiner),
+        Err(error) => {
+            crate::log::debug!("a toolchain is left to who needs it: {error}");
+            None
+        }
     }
 }
 
