@@ -89,10 +89,8 @@ impl Workspace {
         remote: &Remote,
         list: &BuildList,
     ) -> Result<(), RemoteError> {
-        if let Some(project) = &self.project {
-            remote.put_build(project, &all_builds(), list).await?;
-        }
-        remote.put_build(&self.identity, &all_builds(), list).await
+        let identities = self.project.into_iter().chain([self.identity]);
+        remote.put_build(identities, &all_builds(), list).await
     }
 
     /// What builds of the workspace used of late.

@@ -390,10 +390,8 @@ impl Builds {
         drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.drained()).await);
         let list = list.merged_with(earlier);
         crate::log::info!("a build used {} results", list.actions.len());
-        if let Some(project) = build.project_identity(&lockfile, &self.config) {
-            remote.put_build(&project, &selection, &list).await?;
-        }
-        remote.put_build(&exact, &selection, &list).await
+        let project = build.project_identity(&lockfile, &self.config);
+        remote.put_build(project.into_iter().chain([exact]), &selection, &list).await
     }
 
     /// What a result saves whoever does not have to make it.

@@ -43,7 +43,7 @@ const LAYOUT: &str = "v1";
 /// Directory of the store where objects and blobs are files that have no name yet.
 const WORKSHOP: &str = "transfers";
 /// No transfer takes so long that its file is this old.
-const LEFT_BEHIND: Duration = Duration::from_hours(24);
+const LEFT_BEHIND_NS: i64 = 24 * 3600 * 1_000_000_000;
 /// How often a transfer that the network broke off is begun.
 const ATTEMPTS_MAX: u32 = 3;
 /// The longest pause before the second attempt; it doubles for each further one.
@@ -216,18 +216,22 @@ impl Remote {
         Ok(lists)
     }
 
-    /// Says what a build used.
+    /// Says what a build used, under each of its identities.
     pub async fn put_build(
         &self,
-        identity: &Digest,
+        identities: impl IntoIterator<Item = Digest>,
         selection: &Digest,
         list: &BuildList,
     ) -> Result<(), RemoteError> {
         self.check_writable()?;
-        let key = build_key(identity, selection);
-        let object = self.object(ObjectKind::Build, &key, &list.encode())?;
         let _permit = self.inner.permits.acquire().await;
-        self.inner.backend.put(&build_name(identity, selection), Content::Bytes(object)).await
+        for identity in identities {
+            let key = build_key(&identity, selection);
+            let object = self.object(ObjectKind::Build, &key, &list.encode())?;
+            let name = build_name(&identity, selection);
+            self.inner.backend.put(&name, Content::Bytes(object)).await?;
+        }
+        Ok(())
     }
 
     /// Every result that is there, with the bytes of its object.
@@ -391,10 +395,9 @@ pub fn adopt_manifests(
 /// Removes what killed processes left of their transfers. How old it is, its `ctime` says: a shared
 /// blob has its modification time, long past, before its name.
 fn sweep(workshop: &Path, now_ns: i64) {
-    let left_behind_ns = i64::try_from(LEFT_BEHIND.as_nanos()).unwrap_or(i64::MAX);
     for name in crate::fs::list_names_if_present(workshop).unwrap_or_default() {
         let path = workshop.join(name);
-        let is_old = |stat: crate::fs::Stat| now_ns.saturating_sub(stat.ctime_ns) > left_behind_ns;
+        let is_old = |stat: crate::fs::Stat| now_ns.saturating_sub(stat.ctime_ns) > LEFT_BEHIND_NS;
         if crate::fs::lstat(&path).is_ok_and(is_old)
             && let Err(error) = crate::fs::remove_if_present(&path)
         {
@@ -455,8 +458,7 @@ mod tests {
         crate::fs::set_mtime(&file, 1_000_000_000_000_000_000).unwrap();
         sweep(workshop.path(), now_ns);
         assert!(file.exists());
-        let day_ns = i64::try_from(LEFT_BEHIND.as_nanos()).unwrap();
-        sweep(workshop.path(), now_ns + day_ns + 1_000_000_000);
+        sweep(workshop.path(), now_ns + LEFT_BEHIND_NS + 1_000_000_000);
         assert!(!file.exists());
     }
 
@@ -470,7 +472,7 @@ mod tests {
             drop(remote.pull(&store, &action).await);
             drop(remote.push(&store, &unit, &action).await);
             drop(remote.builds(&key).await);
-            drop(remote.put_build(&key, &key, &BuildList::default()).await);
+            drop(remote.put_build([key], &key, &BuildList::default()).await);
         });
     }
 }

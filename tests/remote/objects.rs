@@ -251,8 +251,8 @@ fn lists_of_builds_are_found_by_what_was_built() {
     let (dev, release) = (selection("dev", ""), selection("release", ""));
     runtime().block_on(async {
         let remote = pair.remote().await;
-        remote.put_build(&ours, &dev, &one).await.unwrap();
-        remote.put_build(&ours, &release, &two).await.unwrap();
+        remote.put_build([ours], &dev, &one).await.unwrap();
+        remote.put_build([ours], &release, &two).await.unwrap();
         assert_eq!(remote.build(&ours, &dev).await.unwrap(), Some(one.clone()));
         assert_eq!(remote.builds(&ours).await.unwrap().len(), 2);
         assert_eq!(remote.builds(&theirs).await.unwrap(), []);
