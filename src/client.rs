@@ -221,7 +221,7 @@ fn rest(place: &Place) {
 }
 
 /// Nobody listens at the socket.
-fn is_nobody(error: &io::Error) -> bool {
+pub fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 

@@ -91,26 +91,37 @@ fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks a daemon that may not be there.
+/// Asks a daemon that may not be there. One that closes the connection without an answer is about to
+/// end, most likely for a newer executable, and is asked until it has.
 fn ask(config: &Config, request: &Request, bound: Duration) -> Result<Option<Answer>> {
     let socket = Place::of(config).socket;
-    let mut connection = match Connection::open(&socket, Instant::now() + bound) {
-        Ok(connection) => connection,
-        Err(error)
-            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("connect to {}", socket.display()));
-        }
-    };
-    match connection.ask(request) {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) => {
-            Err(error).context("the daemon does not answer; `kache daemon log` may say why")
+    let until = Instant::now() + ANSWER_MAX;
+    loop {
+        let deadline = Instant::now() + bound;
+        let asked =
+            Connection::open(&socket, deadline).and_then(|mut connection| connection.ask(request));
+        match asked {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) if client::is_nobody(&error) => return Ok(None),
+            Err(error) if is_closed(&error) && Instant::now() < until => pause()?,
+            Err(error) => {
+                let hint = "does not answer; `kache daemon log` may say why";
+                let silent = || format!("the daemon at {} {hint}", socket.display());
+                return Err(error).with_context(silent);
+            }
         }
     }
+}
+
+fn is_closed(error: &std::io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+/// Lets a daemon get on that begins or ends.
+fn pause() -> Result<()> {
+    let pause = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    rustix::event::poll(&mut [], Some(&pause)).map(drop).context("wait for the daemon")
 }
 
 /// What the daemon says of itself; `None` if there is none.
@@ -237,8 +248,7 @@ fn start(config: &Config, console: &Console) -> Result<ExitCode> {
         if Instant::now() > deadline {
             bail!("there is a daemon that does not listen at {}", place.socket.display());
         }
-        let pause = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-        rustix::event::poll(&mut [], Some(&pause)).context("wait for the daemon")?;
+        pause()?;
     };
     let mut word = String::new();
     let output = child.stdout.context("the daemon has no output")?;

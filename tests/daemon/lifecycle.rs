@@ -138,22 +138,28 @@ fn a_daemon_whose_executable_was_replaced_makes_way() {
     let copy = machine.space.path("bin/kache");
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
     fs::copy(crate::support::toolchain::kache(), &copy).unwrap();
-    let start = |argument| {
+    let daemon = |argument| {
         let mut command = std::process::Command::new(&copy);
         let like = machine.command(&["daemon", argument]);
         command.args(["daemon", argument]).env_clear();
         command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.output().unwrap()
     };
-    assert!(start("start").status.success());
-    let first = machine.daemon().expect("a daemon runs");
-    let newer = machine.space.path("bin/newer");
-    fs::copy(&copy, &newer).unwrap();
-    fs::rename(&newer, &copy).unwrap();
-    // The first call finds it out; it is closed without an answer.
-    start("status");
-    assert!(start("start").status.success());
-    assert!(machine.daemon().is_some_and(|second| second != first), "{}", machine.log());
+    let mut pid = None;
+    // Whatever the first call is, it finds it out, and is closed without an answer by the old daemon.
+    for argument in ["start", "start", "restart", "status", "start", "stop"] {
+        let newer = machine.space.path("bin/newer");
+        fs::copy(&copy, &newer).unwrap();
+        fs::rename(&newer, &copy).unwrap();
+        let output = daemon(argument);
+        let error = String::from_utf8_lossy(&output.stderr);
+        let runs = argument.ends_with("start");
+        assert_eq!(output.status.success(), argument != "status", "{argument}: {error}");
+        let now = machine.daemon();
+        assert_eq!(now.is_some(), runs, "{argument}: {error}");
+        assert!(!runs || now != pid, "{argument}: {}", machine.log());
+        pid = now;
+    }
 }
 
 /// As that of an older release does: its path is another one where each release has a directory.
