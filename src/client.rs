@@ -19,6 +19,7 @@ use store_format::{ActionKey, Digest, ManifestList, UnitKey};
 use crate::config::{Config, build_directory};
 use crate::inputs::{finish, frame};
 use crate::jobs::Lent;
+use crate::queue::{Entry, Queue};
 use crate::store::Store;
 use crate::toolchain::{examine_ahead, presumed};
 use crate::{env, fs};
@@ -260,17 +261,8 @@ pub fn take_word(place: &Place) -> Option<BuildOf> {
 }
 
 /// Puts a result that was stored just now into the queue of uploads.
-pub fn queue_upload(
-    config: &Config,
-    store: &Store,
-    program: &OsStr,
-    (unit, action): (UnitKey, ActionKey),
-) {
-    let directory = uploads(&config.cache_dir);
-    let entry = directory.join(upload_name(unit, action));
-    let queued =
-        fs::create_directories(&directory).and_then(|()| fs::write_new(&entry, b"", 0o600));
-    if let Err(error) = queued {
+pub fn queue_upload(config: &Config, store: &Store, program: &OsStr, result: Entry) {
+    if let Err(error) = Queue::of(config).add(result) {
         crate::log::warn!("not queued for upload: {error}");
         return;
     }
@@ -301,22 +293,6 @@ enum Told {
     Done,
     /// One is being started.
     Nobody,
-}
-
-/// The queue of uploads: a directory with an empty file for each result.
-pub fn uploads(cache_dir: &Path) -> PathBuf {
-    cache_dir.join("uploads")
-}
-
-/// The entry of the queue that stands for a result.
-pub fn upload_name(unit: UnitKey, action: ActionKey) -> String {
-    format!("{}-{}", action.0, unit.0)
-}
-
-/// The result that an entry of the queue stands for.
-pub fn queued(name: &OsStr) -> Option<(UnitKey, ActionKey)> {
-    let (action, unit) = name.to_str()?.split_once('-')?;
-    Some((UnitKey(Digest::from_hex(unit)?), ActionKey(Digest::from_hex(action)?)))
 }
 
 /// A connection to the daemon, with a time at which it is given up.
@@ -466,16 +442,6 @@ mod tests {
         let (one, other) = (Place::of(&deep("a")).socket, Place::of(&deep("b")).socket);
         assert!(one.as_os_str().len() <= SOCKET_PATH_BYTES_MAX, "{one:?}");
         assert_ne!(one, other);
-    }
-
-    #[test]
-    fn an_entry_of_the_queue_names_unit_and_action() {
-        let (unit, action) = (UnitKey(Digest([1; 32])), ActionKey(Digest([2; 32])));
-        let name = upload_name(unit, action);
-        assert_eq!(queued(name.as_ref()), Some((unit, action)));
-        for name in ["", "a-b", ".12-3.kache-tmp", &name[1..]] {
-            assert_eq!(queued(name.as_ref()), None, "{name}");
-        }
     }
 
     #[test]

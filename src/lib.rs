@@ -47,6 +47,7 @@ pub mod outcome;
 pub mod parallel;
 pub mod process;
 pub mod publish;
+pub mod queue;
 #[cfg_attr(
     not(test),
     expect(clippy::disallowed_methods, reason = "streams between files and sockets")

@@ -28,6 +28,7 @@ use crate::key::action_key;
 use crate::library_path;
 use crate::outcome::Reason;
 use crate::process;
+use crate::queue::Entry;
 use crate::roots::RootSet;
 use crate::seen::Seen;
 use crate::session::Session;
@@ -146,7 +147,7 @@ fn store(
     session.account.stored(&result, ingested.known, explanation);
     hold_cap(&session.config, &session.store, ingested.stored_bytes, &action);
     if session.config.uploads() {
-        let result = (session.unit, action);
+        let result = Entry { unit: session.unit, action };
         client::queue_upload(&session.config, &session.store, &session.program, result);
     }
     Ok(result)

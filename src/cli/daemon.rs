@@ -7,6 +7,7 @@ use super::{EXIT_FINDINGS, UsageError, configuration, human};
 use crate::client::{self, Connection, Place};
 use crate::config::Config;
 use crate::daemon::{self, DRAIN_MAX};
+use crate::queue::Queue;
 use crate::times;
 use anyhow::{Context, Result, bail};
 use rustix::event::Timespec;
@@ -135,9 +136,7 @@ pub(super) fn ask_status(config: &Config) -> Result<Option<Status>> {
 
 /// How many results wait to be uploaded, with or without a daemon.
 pub(super) fn queued(config: &Config) -> u64 {
-    let names = crate::fs::list_names_if_present(&client::uploads(&config.cache_dir));
-    let entries = names.unwrap_or_default();
-    entries.iter().filter(|name| client::queued(name).is_some()).count() as u64
+    Queue::of(config).entries().map_or(0, |entries| entries.len() as u64)
 }
 
 fn status(config: &Config, console: &Console) -> Result<ExitCode> {

@@ -8,6 +8,7 @@ use super::output::Console;
 use super::workspace::{Selection, Workspace, remote, runtime};
 use super::{EXIT_FINDINGS, configuration, gc, human};
 use crate::config::Config;
+use crate::queue::Queue;
 use crate::remote::Remote;
 use crate::store::Store;
 use anyhow::Result;
@@ -113,12 +114,14 @@ impl<'a> Sync<'a> {
     }
 
     async fn push(&self) -> Result<bool> {
-        let plan = Plan::of_push(&self.remote, &self.store, self.workspace.as_ref()).await?;
+        let (queue, workspace) = (Queue::of(self.config), self.workspace.as_ref());
+        let plan = Plan::of_push(&self.remote, &self.store, &queue, workspace).await?;
         if self.options.dry_run {
             return self.show_plan("push", &self.missing(plan.items).await?);
         }
         let outcome = transfer::run(Direction::Push, plan.items, self.console, |item| {
-            transfer::push(self.remote.clone(), Arc::clone(&self.store), item)
+            let (remote, store) = (self.remote.clone(), Arc::clone(&self.store));
+            transfer::push(remote, store, queue.clone(), item)
         });
         let outcome = outcome.await;
         self.show("Pushed", "pushed", &outcome)?;

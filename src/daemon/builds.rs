@@ -233,6 +233,8 @@ impl Builds {
             wait::wait(build.process, BUILD_MAX);
             build.ended.send_replace(true);
             runtime.spawn(async move {
+                // What it queued is there, whether or not the daemon heard of it.
+                builds.uploads.poke();
                 builds.finish(&build).await;
                 let mut known = builds.known();
                 if known.get(&build.of.cargo_pid).is_some_and(|known| Arc::ptr_eq(known, &build)) {
@@ -387,7 +389,7 @@ impl Builds {
             return Ok(());
         }
         // Should they take longer, the list names what is not there yet, and that is a miss.
-        drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.drained()).await);
+        drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.settled()).await);
         let list = list.merged_with(earlier);
         crate::log::info!("a build used {} results", list.actions.len());
         let project = build.project_identity(&lockfile, &self.config);

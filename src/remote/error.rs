@@ -38,6 +38,11 @@ impl RemoteError {
     pub fn is_definite(&self) -> bool {
         !matches!(self, Self::Unreachable { .. })
     }
+
+    /// Whether what was to be uploaded is not in the store any more, or is damaged there.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::NotStored(_) | Self::Local(LocalError::Blob(_)))
+    }
 }
 
 /// Why an object cannot be used.

@@ -147,6 +147,39 @@ fn what_could_not_be_uploaded_is_uploaded_by_a_later_daemon() {
 }
 
 #[test]
+fn a_daemon_that_stops_tries_at_once_what_failed_before() {
+    let origin = origin();
+    let stub = Stub::start(Fault::Status(503), origin.server.port);
+    let machine = of_port(stub.port);
+    machine.space.package("fresh", "", &[("src/lib.rs", "pub fn fresh() {}")]);
+    machine.space.build("fresh");
+    machine.kache(&["daemon", "stop"]);
+    let before = machine.log().matches("look at results/").count();
+    machine.kache(&["daemon", "start"]);
+    machine.until(|| machine.log().matches("look at results/").count() > before);
+    let failed = Instant::now();
+    stub.set(Fault::None);
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!(machine.queued(), 0, "{}", machine.log());
+    // Told otherwise, it would have waited for longer.
+    assert!(failed.elapsed() < Duration::from_secs(10), "{:?}", failed.elapsed());
+}
+
+#[test]
+fn what_could_not_be_packed_is_uploaded_later() {
+    let machine = of_port(origin().server.port);
+    machine.space.package("fresh", "", &[("src/lib.rs", "pub fn packed() {}")]);
+    let workshop = machine.space.write("cache/transfers", "as if the disk was full");
+    machine.space.build("fresh");
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!(machine.queued(), 1, "{}", machine.log());
+    machine.space.remove(workshop);
+    machine.kache(&["daemon", "start"]);
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!(machine.queued(), 0, "{}", machine.log());
+}
+
+#[test]
 fn a_daemon_that_hangs_costs_a_build_one_wait() {
     let machine = of_port(origin().server.port).with_checkout_of(&origin().machine, "here/a", "b");
     machine.kache(&["daemon", "start"]);

@@ -4,18 +4,29 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
+use kache::config::{Config, RemoteKind};
+use kache::queue::{Entry, Queue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use store_format::message::{MESSAGE_MAGIC, MESSAGE_VERSION};
+use store_format::{ActionKey, Digest, UnitKey};
 
 use crate::machine::{Machine, end};
-use crate::support::TestSpace;
+use crate::support::{TestSpace, succeed};
 
 fn machine() -> (TestSpace, Machine) {
     let remote = TestSpace::new();
     let machine = Machine::sharing(&remote.path("remote"));
     (remote, machine)
+}
+
+/// What waits for that directory.
+fn queue(remote: &TestSpace, machine: &Machine) -> Queue {
+    let mut config = Config { cache_dir: machine.space.cache(), ..Config::default() };
+    config.remote.kind = RemoteKind::Filesystem;
+    config.remote.path = Some(remote.path("remote"));
+    Queue::of(&config)
 }
 
 #[test]
@@ -132,14 +143,53 @@ fn a_daemon_of_another_configuration_makes_way() {
     assert!(!remote.path("remote").exists());
 }
 
+/// Projects with remotes of their own share a store.
+#[test]
+fn what_waits_for_one_remote_is_never_uploaded_to_another() {
+    let (remote, machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "pub fn a() {}")]);
+    machine.space.package("b", "", &[("src/lib.rs", "pub fn b() {}")]);
+    // It cannot be written to.
+    remote.write("remote", "no directory");
+    machine.space.build("a");
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!(machine.queued(), 1, "{}", machine.log());
+    let config = machine.space.read("home/.config/kache/config.toml");
+    let other = config.replace("/remote\"", "/other\"");
+    machine.space.write("home/.config/kache/config.toml", other);
+    machine.space.build("b");
+    machine.kache(&["daemon", "start"]);
+    machine.kache(&["daemon", "stop"]);
+    machine.kache(&[
+        "sync",
+        "--push",
+        "--manifest-path",
+        &machine.space.path("b").display().to_string(),
+    ]);
+    assert_eq!(machine.queued(), 1, "{}", machine.log());
+    assert_eq!(fs::read_dir(remote.path("other/artifacts/v1/results")).unwrap().count(), 1);
+    remote.remove("remote");
+    machine.space.write("home/.config/kache/config.toml", config);
+    machine.kache(&["daemon", "start"]);
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!(machine.queued(), 0, "{}", machine.log());
+    assert_eq!(fs::read_dir(remote.path("remote/artifacts/v1/results")).unwrap().count(), 1);
+}
+
 #[test]
 fn a_daemon_whose_executable_was_replaced_makes_way() {
     let (_remote, machine) = machine();
     let copy = machine.space.path("bin/kache");
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
-    fs::copy(crate::support::toolchain::kache(), &copy).unwrap();
+    // Not by this process, whose other children might have the file open for writing meanwhile.
+    let newer = machine.space.path("bin/newer");
+    let replace = || {
+        succeed(Command::new("cp").arg(crate::support::toolchain::kache()).arg(&newer));
+        fs::rename(&newer, &copy).unwrap();
+    };
+    replace();
     let daemon = |argument| {
-        let mut command = std::process::Command::new(&copy);
+        let mut command = Command::new(&copy);
         let like = machine.command(&["daemon", argument]);
         command.args(["daemon", argument]).env_clear();
         command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -148,9 +198,7 @@ fn a_daemon_whose_executable_was_replaced_makes_way() {
     let mut pid = None;
     // Whatever the first call is, it finds it out, and is closed without an answer by the old daemon.
     for argument in ["start", "start", "restart", "status", "start", "stop"] {
-        let newer = machine.space.path("bin/newer");
-        fs::copy(&copy, &newer).unwrap();
-        fs::rename(&newer, &copy).unwrap();
+        replace();
         let output = daemon(argument);
         let error = String::from_utf8_lossy(&output.stderr);
         let runs = argument.ends_with("start");
@@ -195,7 +243,7 @@ fn at_rest_a_daemon_takes_little_memory_and_never_wakes_up() {
     assert!(kibibytes("VmRSS:") < resident_max * 1024, "{status}");
     assert!(kibibytes("RssAnon:") < 4 * 1024, "{status}");
     let trace = machine.space.path("trace").display().to_string();
-    let traced = std::process::Command::new("timeout")
+    let traced = Command::new("timeout")
         .args(["3", "strace", "-f", "-o", &trace, "-p", &pid.to_string()])
         .output()
         .unwrap();
@@ -212,9 +260,7 @@ fn after_its_work_a_daemon_gives_memory_back() {
     machine.space.sample("a");
     machine.space.build("a");
     let pid = machine.daemon().expect("a daemon runs");
-    while machine.queued() > 0 {
-        assert_eq!(machine.daemon(), Some(pid), "{}", machine.log());
-    }
+    machine.until(|| machine.queued() == 0);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
     let kibibytes: u64 = own.trim().trim_end_matches(" kB").parse().unwrap();
@@ -223,10 +269,9 @@ fn after_its_work_a_daemon_gives_memory_back() {
 
 #[test]
 fn commands_show_the_daemon_and_what_waits_for_it() {
-    let (_remote, machine) = machine();
-    let queue = machine.space.cache().join("uploads");
-    fs::create_dir_all(&queue).unwrap();
-    fs::write(queue.join(format!("{}-{}", "1".repeat(64), "2".repeat(64))), "").unwrap();
+    let (remote, machine) = machine();
+    let nothing = Entry { unit: UnitKey(Digest([1; 32])), action: ActionKey(Digest([2; 32])) };
+    queue(&remote, &machine).add(nothing).unwrap();
     let told = |arguments: &[&str]| String::from_utf8(machine.run(arguments).stdout).unwrap();
     let doctor = told(&["doctor"]);
     assert!(doctor.contains("1 result waiting to be uploaded"), "{doctor}");
@@ -248,14 +293,16 @@ fn commands_show_the_daemon_and_what_waits_for_it() {
 
 #[test]
 fn ten_thousand_queued_uploads_take_little_memory() {
-    let (_remote, machine) = machine();
+    let (remote, machine) = machine();
     machine.space.package("a", "", &[("src/lib.rs", "pub fn f() {}")]);
     machine.space.build("a");
     machine.kache(&["daemon", "stop"]);
-    let queue = machine.space.cache().join("uploads");
-    let action = machine.stored_action();
-    for number in 0..10_000 {
-        fs::write(queue.join(format!("{action}-{number:064x}")), "").unwrap();
+    let queue = queue(&remote, &machine);
+    let action = ActionKey(Digest::from_hex(&machine.stored_action()).expect("a key"));
+    for number in 0..10_000_u32 {
+        let mut unit = [0; 32];
+        unit[..4].copy_from_slice(&number.to_le_bytes());
+        queue.add(Entry { unit: UnitKey(Digest(unit)), action }).unwrap();
     }
     machine.kache(&["daemon", "start"]);
     let pid = machine.daemon().expect("a daemon runs");

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Build, TestSpace};
+
+/// How long the daemon may take to do something.
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// One machine; its daemon ends with it.
 #[derive(Debug)]
@@ -68,6 +71,14 @@ impl Machine {
         number.parse().ok()
     }
 
+    /// Waits until something is so, which the daemon brings about.
+    pub(crate) fn until(&self, is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(self.daemon().is_some() && began.elapsed() < WAIT_MAX, "{}", self.log());
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.place().join("log")).unwrap_or_default()
     }
@@ -77,9 +88,10 @@ impl Machine {
         self.space.cache().join("daemon")
     }
 
-    /// How many results are queued for upload.
+    /// How many results are queued for upload, to whichever remotes.
     pub(crate) fn queued(&self) -> usize {
-        fs::read_dir(self.space.cache().join("uploads")).map_or(0, Iterator::count)
+        let queues = fs::read_dir(self.space.cache().join("uploads")).into_iter().flatten();
+        queues.map(|queue| fs::read_dir(queue.unwrap().path()).unwrap().count()).sum()
     }
 
     /// The key of some result that the store has.

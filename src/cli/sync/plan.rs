@@ -1,17 +1,15 @@
 //! What is to be transferred.
 
 use crate::cli::workspace::{Workspace, since_ms};
+use crate::events;
+use crate::queue::Queue;
 use crate::remote::Remote;
 use crate::remote::build::all_builds;
 use crate::store::Store;
-use crate::{events, fs};
 use anyhow::Result;
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::collections::HashSet;
 use store_format::{
-    ActionKey, BuildAction, BuildList, Digest, EventOutcome, Kind, ManifestList, ResultRecord,
-    UnitKey,
+    ActionKey, BuildAction, BuildList, EventOutcome, Kind, ManifestList, ResultRecord, UnitKey,
 };
 
 /// One result.
@@ -24,8 +22,6 @@ pub(super) struct Item {
     pub(super) manifests: Option<ManifestList>,
     /// As far as it is known.
     pub(super) size_bytes: u64,
-    /// The file that says that it waits for its upload.
-    pub(super) queued: Option<PathBuf>,
 }
 
 /// Results, each after those that it depends on.
@@ -55,7 +51,6 @@ impl Plan {
                     unit: Some(action.unit),
                     manifests: Some(action.manifests),
                     size_bytes: action.size_bytes,
-                    queued: None,
                 });
             }
         } else {
@@ -66,30 +61,31 @@ impl Plan {
                 unit: None,
                 manifests: None,
                 size_bytes,
-                queued: None,
             }));
         }
         Ok(Self { items, list: None })
     }
 
-    /// What the store has of a workspace (or at all), and the remote has not, as far as that is known.
+    /// What the store has of a workspace (or at all), and the remote has not, as far as that is known,
+    /// and what waits in the queue.
     pub(super) async fn of_push(
         remote: &Remote,
         store: &Store,
+        queue: &Queue,
         workspace: Option<&Workspace>,
     ) -> Result<Self> {
         let mut plan = match workspace {
             Some(workspace) => Self::of_used(remote, store, workspace).await?,
             None => Self::of_all(remote, store).await?,
         };
-        let mut queued = queue(store)?;
-        for item in &mut plan.items {
-            item.queued = queued.remove(&item.action).map(|(_, path)| path);
-        }
-        for (action, (unit, path)) in queued {
-            let size_bytes = result(store, action).as_ref().map_or(0, size_bytes);
-            plan.items.push(Item { queued: Some(path), ..item(action, unit, size_bytes) });
-        }
+        let planned = plan.items.iter().map(|item| (item.unit, item.action));
+        let planned: HashSet<_> = planned.collect();
+        let queued = queue.entries()?.into_iter();
+        let others = queued.filter(|entry| !planned.contains(&(Some(entry.unit), entry.action)));
+        plan.items.extend(others.map(|entry| {
+            let size_bytes = result(store, entry.action).as_ref().map_or(0, size_bytes);
+            item(entry.action, entry.unit, size_bytes)
+        }));
         Ok(plan)
     }
 
@@ -127,7 +123,7 @@ impl Plan {
 }
 
 fn item(action: ActionKey, unit: UnitKey, size_bytes: u64) -> Item {
-    Item { action, unit: Some(unit), manifests: None, size_bytes, queued: None }
+    Item { action, unit: Some(unit), manifests: None, size_bytes }
 }
 
 /// What all lists of the workspace name, once.
@@ -158,16 +154,4 @@ fn made_here(store: &Store) -> Result<HashSet<ActionKey>> {
         }
     })?;
     Ok(made)
-}
-
-/// What waits for its upload: a file for each, named after action and unit.
-fn queue(store: &Store) -> Result<HashMap<ActionKey, (UnitKey, PathBuf)>> {
-    let directory = store.directory.join("uploads");
-    let entry = |name: &OsStr| {
-        let (action, unit) = name.to_str()?.split_once('-')?;
-        let (action, unit) = (Digest::from_hex(action)?, Digest::from_hex(unit)?);
-        Some((ActionKey(action), (UnitKey(unit), directory.join(name))))
-    };
-    let names = fs::list_names_if_present(&directory)?;
-    Ok(names.iter().filter_map(|name| entry(name)).collect())
 }

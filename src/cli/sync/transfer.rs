@@ -2,7 +2,7 @@
 
 use super::plan::Item;
 use crate::cli::output::Console;
-use crate::fs;
+use crate::queue::{Entry, Queue};
 use crate::remote::{LocalError, Remote, RemoteError, Transferred, adopt_manifests};
 use crate::store::Store;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -117,16 +117,15 @@ pub(super) async fn pull(
 pub(super) async fn push(
     remote: Remote,
     store: Arc<Store>,
+    queue: Queue,
     item: Item,
 ) -> Result<Option<Transferred>, RemoteError> {
     let Some(unit) = item.unit else { return Ok(None) };
     let pushed = match remote.push(&store, &unit, &item.action).await {
-        Err(RemoteError::NotStored(_)) => None,
+        Err(error) if error.is_lost() => None,
         pushed => Some(pushed?),
     };
-    if let Some(queued) = &item.queued {
-        fs::remove_if_present(queued).map_err(LocalError::from)?;
-    }
+    queue.remove(Entry { unit, action: item.action }).map_err(LocalError::from)?;
     Ok(pushed)
 }
 
