@@ -330,6 +330,14 @@ impl Connection {
         Answer::decode(&payload).map_err(io::Error::other)
     }
 
+    /// Waits until the daemon has ended: its process keeps the other end for as long as it lasts.
+    pub fn outlast(mut self) -> io::Result<()> {
+        match self.read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            read => read,
+        }
+    }
+
     /// Fills the buffer, however slowly it comes, as long as there is time.
     fn read(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
         while !buffer.is_empty() {

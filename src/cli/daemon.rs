@@ -6,7 +6,7 @@ use super::output::{Console, Style, Table};
 use super::{EXIT_FINDINGS, UsageError, configuration, human};
 use crate::client::{self, Connection, Place};
 use crate::config::Config;
-use crate::daemon::{self, DRAIN_MAX};
+use crate::daemon::{self, END_MAX};
 use crate::queue::Queue;
 use crate::times;
 use anyhow::{Context, Result, bail};
@@ -19,8 +19,6 @@ use store_format::message::{Answer, Request, Status};
 
 /// How long the daemon may take to say something that it knows.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// What a daemon that stops may take beyond its own limits.
-const STOP_SLACK: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, Default, clap::Subcommand)]
 pub(super) enum Command {
@@ -84,7 +82,8 @@ fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode>
     }
     let config = configuration(console)?.config;
     let place = Place::of(&config);
-    let Some(start) = daemon::prepare(&place, detached)? else {
+    let start = unless_served(&config, || Ok(daemon::prepare(&place, detached)?))?;
+    let Some(start) = start else {
         console.note("the daemon runs already");
         return Ok(ExitCode::SUCCESS);
     };
@@ -92,17 +91,42 @@ fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// Begins what only one daemon at a time can be. `None`: one runs already. One that has the lock and
+/// does not listen is about to, or about to end, which may take it a while.
+fn unless_served<T>(config: &Config, begin: impl Fn() -> Result<Option<T>>) -> Result<Option<T>> {
+    let deadline = Instant::now() + END_MAX;
+    loop {
+        if let Some(begun) = begin()? {
+            return Ok(Some(begun));
+        }
+        if ask_status(config)?.is_some() {
+            return Ok(None);
+        }
+        if Instant::now() > deadline {
+            let socket = Place::of(config).socket;
+            bail!("there is a daemon that does not listen at {}", socket.display());
+        }
+        pause()?;
+    }
+}
+
 /// Asks a daemon that may not be there. One that closes the connection without an answer is about to
 /// end, most likely for a newer executable, and is asked until it has.
-fn ask(config: &Config, request: &Request, bound: Duration) -> Result<Option<Answer>> {
+fn ask(
+    config: &Config,
+    request: &Request,
+    bound: Duration,
+) -> Result<Option<(Connection, Answer)>> {
     let socket = Place::of(config).socket;
     let until = Instant::now() + ANSWER_MAX;
     loop {
         let deadline = Instant::now() + bound;
-        let asked =
-            Connection::open(&socket, deadline).and_then(|mut connection| connection.ask(request));
+        let asked = Connection::open(&socket, deadline).and_then(|mut connection| {
+            let answer = connection.ask(request)?;
+            Ok((connection, answer))
+        });
         match asked {
-            Ok(answer) => return Ok(Some(answer)),
+            Ok(answered) => return Ok(Some(answered)),
             Err(error) if client::is_nobody(&error) => return Ok(None),
             Err(error) if is_closed(&error) && Instant::now() < until => pause()?,
             Err(error) => {
@@ -128,7 +152,7 @@ fn pause() -> Result<()> {
 /// What the daemon says of itself; `None` if there is none.
 pub(super) fn ask_status(config: &Config) -> Result<Option<Status>> {
     match ask(config, &Request::Status, ANSWER_MAX)? {
-        Some(Answer::Status(status)) => Ok(Some(*status)),
+        Some((_, Answer::Status(status))) => Ok(Some(*status)),
         Some(_) => bail!("the daemon is of another version"),
         None => Ok(None),
     }
@@ -233,21 +257,12 @@ fn transfers(count: u64, bytes: u64, active: u64) -> String {
 
 fn start(config: &Config, console: &Console) -> Result<ExitCode> {
     let place = Place::of(config);
-    let deadline = Instant::now() + ANSWER_MAX;
-    let child = loop {
-        let started = client::start(config, &place, Stdio::piped()).context("start the daemon")?;
-        if let Some(child) = started {
-            break child;
-        }
-        if ask_status(config)?.is_some() {
-            console.note("the daemon runs already");
-            return Ok(ExitCode::SUCCESS);
-        }
-        // The one that has the lock is about to listen, or about to end.
-        if Instant::now() > deadline {
-            bail!("there is a daemon that does not listen at {}", place.socket.display());
-        }
-        pause()?;
+    let started = unless_served(config, || {
+        client::start(config, &place, Stdio::piped()).context("start the daemon")
+    });
+    let Some(child) = started? else {
+        console.note("the daemon runs already");
+        return Ok(ExitCode::SUCCESS);
     };
     let mut word = String::new();
     let output = child.stdout.context("the daemon has no output")?;
@@ -262,7 +277,7 @@ fn start(config: &Config, console: &Console) -> Result<ExitCode> {
 
 /// Whether one was running.
 fn stop(config: &Config, console: &Console) -> Result<bool> {
-    let Some(answer) = ask(config, &Request::Stop, DRAIN_MAX + STOP_SLACK)? else {
+    let Some((connection, answer)) = ask(config, &Request::Stop, END_MAX)? else {
         console.note("no daemon was running");
         return Ok(false);
     };
@@ -272,7 +287,7 @@ fn stop(config: &Config, console: &Console) -> Result<bool> {
     if uploads_left > 0 {
         console.warning(&format!("{}; they are kept", waiting(uploads_left)));
     }
-    daemon::wait_for_end(&Place::of(config)).context("wait for the daemon's end")?;
+    connection.outlast().context("wait for the daemon's end")?;
     console.note("the daemon has ended");
     Ok(true)
 }

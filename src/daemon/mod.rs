@@ -39,14 +39,16 @@ use builds::Builds;
 use transfers::Transfers;
 use uploads::Uploads;
 
-pub use start::{Start, again, detach, is_settled, prepare, wait_for_end};
+pub use start::{Start, again, detach, is_settled, prepare};
 
 /// How long a daemon that is told to stop goes on uploading.
-pub const DRAIN_MAX: Duration = Duration::from_mins(1);
+const DRAIN_MAX: Duration = Duration::from_mins(1);
 /// How long lists of builds may take to be written when the daemon ends.
 const LISTS_MAX: Duration = Duration::from_secs(10);
 /// How long transfers that were broken off may take to end.
 const ABORT_MAX: Duration = Duration::from_secs(2);
+/// How long a daemon that ends may take.
+pub const END_MAX: Duration = Duration::from_secs(80);
 /// Connections at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 256;
 /// Threads of the runtime that do nothing but wait for the network.

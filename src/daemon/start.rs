@@ -82,14 +82,6 @@ pub fn again<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> DaemonE
     io("start again")(Command::new(program).args(arguments).envs(ALLOCATOR).exec())
 }
 
-/// Waits until a daemon that ends has ended.
-pub fn wait_for_end(place: &Place) -> Result<(), DaemonError> {
-    use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-    open(place.lock(), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| flock(&file, FlockOperation::LockExclusive))
-        .map_err(|error| io("wait for the lock")(error.into()))
-}
-
 /// Takes the lock, or takes it over from who started this process. `None`: another daemon runs.
 pub fn prepare(place: &Place, detached: bool) -> Result<Option<Start>, DaemonError> {
     client::make_directory(place)?;

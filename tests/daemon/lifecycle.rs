@@ -46,6 +46,26 @@ fn one_daemon_runs_however_many_are_started() {
     assert_eq!(machine.log().matches(" at ").count(), 1, "{}", machine.log());
 }
 
+/// As one that has removed its socket and still uploads.
+#[test]
+fn a_daemon_waits_for_another_one_that_is_about_to_end() {
+    let (_remote, machine) = machine();
+    machine.kache(&["daemon", "start"]);
+    machine.kache(&["daemon", "stop"]);
+    let lock = kache::fs::try_lock(&machine.place().join("lock")).unwrap().expect("it is free");
+    let mut run = machine.command(&["daemon", "run"]).stderr(Stdio::null()).spawn().unwrap();
+    for _ in 0..20 {
+        assert_eq!(machine.daemon(), None);
+        assert_eq!(run.try_wait().unwrap(), None, "it has given up");
+    }
+    drop(lock);
+    while machine.daemon().is_none() {
+        assert_eq!(run.try_wait().unwrap(), None, "{}", machine.log());
+    }
+    machine.kache(&["daemon", "stop"]);
+    assert!(run.wait().unwrap().success());
+}
+
 #[test]
 fn a_daemon_has_nothing_of_the_build_that_started_it() {
     let (remote, mut machine) = machine();
