@@ -17,6 +17,7 @@ use store_format::message::{Answer, BuildOf, MESSAGE_HEAD_BYTES, Request, payloa
 use store_format::{ActionKey, Digest, ManifestList, UnitKey};
 
 use crate::config::{Config, build_directory};
+use crate::index::wait::scope;
 use crate::inputs::{finish, frame};
 use crate::jobs::Lent;
 use crate::queue::{Entry, Queue};
@@ -87,6 +88,8 @@ pub fn configuration(config: &Config) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"kache daemon configuration\0");
     frame(&mut hasher, env!("CARGO_PKG_VERSION").as_bytes());
+    // The daemon is told a Cargo by its number, which is another one's in another container.
+    frame(&mut hasher, &scope().to_le_bytes());
     let shown = format!(
         "{:?}",
         (
@@ -99,6 +102,10 @@ pub fn configuration(config: &Config) -> Digest {
         )
     );
     frame(&mut hasher, shown.as_bytes());
+    // Its content is read when the daemon begins.
+    let key = remote.signing_key_file.as_deref().and_then(|file| fs::stat(file).ok());
+    let key = key.map(|stat| (stat.inode, stat.size_bytes, stat.mtime_ns));
+    frame(&mut hasher, format!("{key:?}").as_bytes());
     let mut access: Vec<_> =
         std::env::vars_os().filter(|(name, _)| env::decides_access(name)).collect();
     access.push((env::HOME.into(), std::env::var_os(env::HOME).unwrap_or_default()));
@@ -142,9 +149,18 @@ impl Call {
     pub fn begin(config: &Config, store: &Store, program: &OsStr) -> Option<Self> {
         let place = Place::of(config);
         let trial = may_try(&place)?;
-        let on_trial = trial && fs::touch(&place.resting()).is_ok();
-        let call = Self::reach(config, store, program, place).ok()?;
-        Some(Self { on_trial, ..call })
+        let resting = place.resting();
+        let on_trial = trial && fs::touch(&resting).is_ok();
+        match Self::reach(config, store, program, place) {
+            Ok(call) => Some(Self { on_trial, ..call }),
+            Err(told) => {
+                if on_trial && told == Told::Nobody {
+                    // It was about a daemon that is gone.
+                    drop(fs::remove_if_present(&resting));
+                }
+                None
+            }
+        }
     }
 
     fn reach(config: &Config, store: &Store, program: &OsStr, place: Place) -> Result<Self, Told> {
@@ -156,7 +172,10 @@ impl Call {
                     start_detached(config, &place);
                     return Err(Told::Nobody);
                 }
-                rest(&place);
+                // Who is not to be spoken to has no part in how the daemon of others is.
+                if error.kind() != io::ErrorKind::PermissionDenied {
+                    rest(&place);
+                }
                 return Err(Told::Done);
             }
         };
@@ -459,5 +478,10 @@ mod tests {
         assert_eq!(configuration(&config), configuration(&other));
         other.remote.secret_key = Some("x".into());
         assert_ne!(configuration(&config), configuration(&other));
+        let key = tempfile::NamedTempFile::new().unwrap();
+        other.remote.signing_key_file = Some(key.path().to_owned());
+        let before = configuration(&other);
+        std::fs::write(key.path(), "a key").unwrap();
+        assert_ne!(configuration(&other), before, "a daemon reads it once");
     }
 }

@@ -55,6 +55,7 @@ pub mod queue;
 pub mod remote;
 pub mod replay;
 pub mod roots;
+pub mod runs;
 pub mod script;
 pub mod seen;
 pub mod session;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::process::{ExitStatus, exit};
+use std::process::{Child, ExitStatus, exit};
 use std::time::Duration;
 
 /// A descriptor that becomes readable when the process ends; `None` where the system has none.
@@ -30,8 +30,8 @@ pub fn end_like(status: ExitStatus) -> ! {
 }
 
 /// Starts kache itself with `arguments`, and lets it go: it has no part in the streams of this
-/// process, in its terminal or its process group. Returns its number.
-pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result<u32> {
+/// process, in its terminal or its process group.
+pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result<Child> {
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
     Command::new(std::env::current_exe()?)
@@ -42,7 +42,6 @@ pub fn detach<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> std::io::Result
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .map(|child| child.id())
 }
 
 /// Waits for a process that this one has started, or until `bound` has passed.

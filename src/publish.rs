@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use store_format::{
@@ -178,19 +179,21 @@ pub enum Look {
 
 /// Counts what was stored, and has the store brought within its cap if it is time to look.
 fn hold_cap(config: &Config, store: &Store, stored_bytes: u64, action: &ActionKey) {
-    if let Some(look) = count_stored(config, store, stored_bytes, action) {
-        look_at_store(config, look);
+    store.index.count_stored(stored_bytes);
+    if let Some(look) = look_due(config, store, stored_bytes, action) {
+        // It is not waited for, and outlives this process.
+        drop(look_at_store(config, look));
     }
 }
 
-/// Counts what was stored, and says whether it is time to look.
-pub fn count_stored(
+/// Whether it is time to look, after so many bytes that have been counted.
+pub fn look_due(
     config: &Config,
     store: &Store,
     stored_bytes: u64,
     action: &ActionKey,
 ) -> Option<Look> {
-    let total_bytes = store.index.count_stored(stored_bytes);
+    let total_bytes = store.index.stored_bytes();
     let cap_bytes = config.max_size_bytes;
     if is_far_above(total_bytes, cap_bytes) {
         return Some(Look::Now);
@@ -199,7 +202,7 @@ pub fn count_stored(
 }
 
 /// Has the store brought within its cap by a process of its own.
-pub fn look_at_store(config: &Config, look: Look) {
+pub fn look_at_store(config: &Config, look: Look) -> Option<Child> {
     let ahead = look == Look::Now;
     let size = config.max_size_bytes.to_string();
     let hours = config.gc_max_age_hours.to_string();
@@ -207,11 +210,14 @@ pub fn look_at_store(config: &Config, look: Look) {
     options.extend(ahead.then_some("--wait"));
     options.push("--store");
     let arguments = options.into_iter().map(OsStr::new).chain([config.cache_dir.as_os_str()]);
-    match process::detach(arguments) {
-        Ok(collector) if ahead => process::wait_for_end(collector, EVICTION_MAX),
-        Ok(_) => {}
-        Err(error) => crate::log::warn!("the store may grow above its cap: {error}"),
+    let collector = process::detach(arguments);
+    let collector = collector
+        .inspect_err(|error| crate::log::warn!("the store may grow above its cap: {error}"))
+        .ok()?;
+    if ahead {
+        process::wait_for_end(collector.id(), EVICTION_MAX);
     }
+    Some(collector)
 }
 
 /// The roots in the values of the variables that were read: where an output hides text, it may

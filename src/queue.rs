@@ -4,13 +4,12 @@
 //! own since projects that share a store need not share a bucket.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use store_format::{ActionKey, Digest, UnitKey};
 
-use crate::config::{Config, Remote};
+use crate::config::Config;
 use crate::fs::{self, FsError};
-use crate::inputs::{finish, frame};
 
 /// A result that waits for its upload, and the unit that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +38,7 @@ pub struct Queue {
 
 impl Queue {
     pub fn of(config: &Config) -> Self {
-        Self { directory: config.cache_dir.join("uploads").join(name_of(&config.remote)) }
+        Self { directory: config.cache_dir.join("uploads").join(config.remote.place()) }
     }
 
     /// Puts a result at its end, if it is not in it.
@@ -64,20 +63,6 @@ impl Queue {
     }
 }
 
-/// Where uploads go to: the same place however it is reached.
-fn name_of(remote: &Remote) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"kache remote\0");
-    frame(&mut hasher, format!("{:?}", remote.kind).as_bytes());
-    let path = remote.path.as_deref().unwrap_or(Path::new(""));
-    frame(&mut hasher, path.as_os_str().as_encoded_bytes());
-    frame(&mut hasher, remote.bucket.as_deref().unwrap_or_default().as_bytes());
-    frame(&mut hasher, remote.endpoint.as_deref().unwrap_or_default().as_bytes());
-    frame(&mut hasher, remote.prefix.trim_matches('/').as_bytes());
-    let digest = finish(&hasher).to_string();
-    digest[..32].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,21 +75,5 @@ mod tests {
         for name in ["", "a-b", ".12-3.kache-tmp", &name[1..]] {
             assert_eq!(Entry::of_name(name.as_ref()), None, "{name}");
         }
-    }
-
-    #[test]
-    fn a_bucket_is_another_one_elsewhere_and_the_same_with_other_keys() {
-        let with = |set: fn(&mut Remote)| {
-            let mut config = Config::default();
-            set(&mut config.remote);
-            name_of(&config.remote)
-        };
-        let own = with(|_| {});
-        assert_ne!(with(|remote| remote.bucket = Some("b".into())), own);
-        assert_ne!(with(|remote| remote.endpoint = Some("http://s3".into())), own);
-        assert_ne!(with(|remote| remote.path = Some("/p".into())), own);
-        assert_ne!(with(|remote| remote.prefix.push('p')), own);
-        assert_eq!(with(|remote| remote.secret_key = Some("x".into())), own);
-        assert_eq!(with(|remote| remote.prefix.push('/')), own);
     }
 }

@@ -119,7 +119,7 @@ fn begin_to_examine(
         }
     }
     match process::detach(arguments.into_iter()) {
-        Ok(examiner) => running(examiner),
+        Ok(examiner) => running(examiner.id()),
         Err(error) => {
             crate::log::debug!("a toolchain is left to who needs it: {error}");
             None

@@ -16,6 +16,7 @@ pub use suggest::nearest;
 pub use value::{LinkMode, RemoteKind, Verify};
 
 use crate::env;
+use crate::inputs::{finish, frame};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,22 @@ pub struct Remote {
     pub access_key: Option<String>,
     pub secret_key: Option<String>,
     pub signing_key_file: Option<PathBuf>,
+}
+
+impl Remote {
+    /// Stands for where results are shared: the same however that is reached.
+    pub fn place(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"kache remote\0");
+        frame(&mut hasher, format!("{:?}", self.kind).as_bytes());
+        let path = self.path.as_deref().unwrap_or(Path::new(""));
+        frame(&mut hasher, path.as_os_str().as_encoded_bytes());
+        frame(&mut hasher, self.bucket.as_deref().unwrap_or_default().as_bytes());
+        frame(&mut hasher, self.endpoint.as_deref().unwrap_or_default().as_bytes());
+        frame(&mut hasher, self.prefix.trim_matches('/').as_bytes());
+        let digest = finish(&hasher).to_string();
+        digest[..32].to_owned()
+    }
 }
 
 impl fmt::Debug for Remote {

@@ -213,3 +213,19 @@ fn keys_and_variables_are_declared_once() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn a_bucket_is_another_one_elsewhere_and_the_same_with_other_keys() {
+    let with = |set: fn(&mut Remote)| {
+        let mut config = Config::default();
+        set(&mut config.remote);
+        config.remote.place()
+    };
+    let own = with(|_| {});
+    assert_ne!(with(|remote| remote.bucket = Some("b".into())), own);
+    assert_ne!(with(|remote| remote.endpoint = Some("http://s3".into())), own);
+    assert_ne!(with(|remote| remote.path = Some("/p".into())), own);
+    assert_ne!(with(|remote| remote.prefix.push('p')), own);
+    assert_eq!(with(|remote| remote.secret_key = Some("x".into())), own);
+    assert_eq!(with(|remote| remote.prefix.push('/')), own);
+}

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::{Timespec, poll};
 use store_format::message::BuildOf;
 use store_format::slot::ProcessId;
 use store_format::{BuildList, Digest, Kind, ManifestList, ResultRecord, UnitKey};
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::fs;
-use crate::index::wait;
+use crate::index::wait::{self, Waited};
 use crate::remote::build::{all_builds, identity, list_of_build, project_identity, selection};
 use crate::remote::{Remote, RemoteError, adopt_manifests};
 use crate::times;
@@ -30,8 +31,12 @@ use super::uploads::Uploads;
 
 /// A build may wait in vain for this long, all its calls together, beyond what it was saved.
 const VAIN_MAX: Duration = Duration::from_secs(10);
+/// How often a build is looked at where the system does not tell of its end.
+const LOOK_PAUSE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How far back the events of a build may lie whose start is not known.
 const BUILD_MAX: Duration = Duration::from_hours(24);
+/// How long a build may compile without a word before a daemon may make way all the same.
+const SILENCE_MAX: Duration = Duration::from_mins(5);
 /// A result that has more than this part of all bytes that a build is about to need is large.
 const LARGE_PART: u64 = 16;
 /// How long the list of a build waits for the uploads of what it names.
@@ -54,6 +59,8 @@ pub(super) struct Build {
     expected: watch::Sender<Option<Arc<Expected>>>,
     ended: watch::Sender<bool>,
     balance: Mutex<Balance>,
+    /// When one of its calls was here last.
+    heard: Mutex<Instant>,
     /// Whether its list was written, held by who writes it.
     finished: tokio::sync::Mutex<bool>,
 }
@@ -93,6 +100,10 @@ impl Build {
         *self.ended.borrow()
     }
 
+    fn heard(&self) -> MutexGuard<'_, Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn balance(&self) -> MutexGuard<'_, Balance> {
         self.balance.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,12 +124,13 @@ impl Build {
         project_identity(lockfile, &self.of.compiler.0, config.key_salt.as_deref())
     }
 
-    /// Cargo may write it only while it runs.
-    fn lockfile(&self) -> Vec<u8> {
-        Path::new(OsStr::from_bytes(&self.of.directory))
-            .ancestors()
-            .find_map(|directory| fs::read(&directory.join("Cargo.lock")).ok())
-            .unwrap_or_default()
+    /// Cargo may write it only while it runs. `None`: nothing tells the build from all others.
+    fn lockfile(&self) -> Option<Vec<u8>> {
+        let directory = Path::new(OsStr::from_bytes(&self.of.directory));
+        let words = words_of(&self.of.command_line);
+        let manifest = values_of(&words, "--manifest-path").pop();
+        let start = manifest.map_or(directory.to_owned(), |manifest| directory.join(manifest));
+        start.ancestors().find_map(|directory| fs::read(&directory.join("Cargo.lock")).ok())
     }
 
     fn selection(&self) -> Digest {
@@ -127,27 +139,34 @@ impl Build {
     }
 }
 
-/// What a command line of Cargo builds: the kind of units and their profile, and the targets.
-fn selected(command_line: &[u8]) -> (String, String) {
-    let words: Vec<String> = command_line
+/// What a command line of Cargo's says to Cargo.
+fn words_of(command_line: &[u8]) -> Vec<String> {
+    command_line
         .split(|byte| *byte == 0)
         .skip(1)
         .map(|word| String::from_utf8_lossy(word).into_owned())
         .take_while(|word| word != "--")
-        .collect();
-    let after = |long: &str, short: Option<&str>| {
-        let mut values = Vec::new();
-        for (place, word) in words.iter().enumerate() {
-            if word == long || short == Some(word) {
-                values.extend(words.get(place + 1).cloned());
-            } else if let Some(rest) = word.strip_prefix(long)
-                && let Some(value) = rest.strip_prefix('=')
-            {
-                values.push(value.to_owned());
-            }
+        .collect()
+}
+
+/// The values of an option, `--option value` or `--option=value`.
+fn values_of(words: &[String], option: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    for (place, word) in words.iter().enumerate() {
+        if word == option {
+            values.extend(words.get(place + 1).cloned());
+        } else if let Some(rest) = word.strip_prefix(option)
+            && let Some(value) = rest.strip_prefix('=')
+        {
+            values.push(value.to_owned());
         }
-        values
-    };
+    }
+    values
+}
+
+/// What a command line of Cargo builds: the kind of units and their profile, and the targets.
+fn selected(command_line: &[u8]) -> (String, String) {
+    let words = words_of(command_line);
     let command = words.iter().find(|word| !word.starts_with(['-', '+'])).map(String::as_str);
     let kind = match command {
         Some("check" | "c" | "clippy" | "fix") => "check",
@@ -158,12 +177,12 @@ fn selected(command_line: &[u8]) -> (String, String) {
         _ => "build",
     };
     let release = words.iter().any(|word| word == "--release" || word == "-r");
-    let profile = match after("--profile", None).pop() {
+    let profile = match values_of(&words, "--profile").pop() {
         Some(profile) => profile,
         None if release => "release".to_owned(),
         None => "default".to_owned(),
     };
-    let mut targets = after("--target", None);
+    let mut targets = values_of(&words, "--target");
     targets.sort();
     (format!("{kind} {profile}"), targets.join(" "))
 }
@@ -191,9 +210,11 @@ impl Builds {
         self.known().values().filter(|build| !build.has_ended()).count()
     }
 
-    /// Whether another process of Cargo than this one is being served.
+    /// Whether another process of Cargo than this one is being served. One that was not heard of for
+    /// long most likely runs what it has built.
     pub(super) fn serves_another(&self, than: Option<u32>) -> bool {
-        self.known().values().any(|build| Some(build.of.cargo_pid) != than && !build.has_ended())
+        let is_served = |build: &Build| !build.has_ended() && build.heard().elapsed() < SILENCE_MAX;
+        self.known().values().any(|build| Some(build.of.cargo_pid) != than && is_served(build))
     }
 
     /// The build that a wrapper belongs to; `None` if its Cargo is gone.
@@ -205,6 +226,7 @@ impl Builds {
         let process = wait::running(of.cargo_pid)?;
         let mut known = self.known();
         if let Some(build) = known.get(&of.cargo_pid).filter(|build| build.process == process) {
+            *build.heard() = Instant::now();
             return Some(Arc::clone(build));
         }
         let ago = wait::running_for(of.cargo_pid).unwrap_or(BUILD_MAX);
@@ -215,6 +237,7 @@ impl Builds {
             expected: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             balance: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
             finished: tokio::sync::Mutex::default(),
             of,
         });
@@ -230,7 +253,14 @@ impl Builds {
         let (builds, build) = (Arc::clone(self), Arc::clone(build));
         let runtime = runtime.clone();
         let wait = move || {
-            wait::wait(build.process, BUILD_MAX);
+            let began = Instant::now();
+            while wait::wait(build.process, BUILD_MAX) == Waited::TimedOut
+                && wait::is_alive(build.process)
+                && began.elapsed() < BUILD_MAX
+            {
+                // The system tells of no end of a process.
+                poll(&mut [], Some(&LOOK_PAUSE)).ok();
+            }
             build.ended.send_replace(true);
             runtime.spawn(async move {
                 // What it queued is there, whether or not the daemon heard of it.
@@ -285,7 +315,7 @@ impl Builds {
         if !self.config.prefetch_enabled || !self.transfers.may_try() {
             return BuildList::default();
         }
-        let lockfile = build.lockfile();
+        let Some(lockfile) = build.lockfile() else { return BuildList::default() };
         let exact = build.identity(&lockfile, &self.config);
         let own = build.selection();
         // What `kache sync` or `save-manifest` says of the whole workspace is the next best, and then
@@ -381,9 +411,15 @@ impl Builds {
         if list.actions.is_empty() || !self.transfers.may_try() {
             return Ok(());
         }
-        let (lockfile, selection) = (build.lockfile(), build.selection());
+        let Some(lockfile) = build.lockfile() else { return Ok(()) };
+        let selection = build.selection();
         let exact = build.identity(&lockfile, &self.config);
-        let earlier = remote.build(&exact, &selection).await?.unwrap_or_default();
+        let earlier = match remote.build(&exact, &selection).await {
+            // It is written over.
+            Err(RemoteError::Damaged { .. }) => None,
+            earlier => earlier?,
+        };
+        let earlier = earlier.unwrap_or_default();
         let known: HashSet<_> = earlier.actions.iter().map(|action| action.action).collect();
         if list.actions.iter().all(|action| known.contains(&action.action)) {
             return Ok(());
@@ -445,6 +481,7 @@ mod tests {
             expected: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             balance: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
             finished: tokio::sync::Mutex::default(),
         };
         build.waited(VAIN_MAX, None);

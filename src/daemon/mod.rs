@@ -17,6 +17,7 @@ mod transfers;
 mod uploads;
 
 use std::io::{ErrorKind, Read, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,8 +54,8 @@ pub const END_MAX: Duration = Duration::from_secs(80);
 const CONNECTIONS_MAX: usize = 256;
 /// Threads of the runtime that do nothing but wait for the network.
 const NETWORK_THREADS: usize = 2;
-/// Threads of the runtime that read and write the store for transfers.
-const STORE_THREADS_MAX: usize = 16;
+/// Threads of the runtime that read and write the store, one for each transfer between these bounds.
+const STORE_THREADS: RangeInclusive<u64> = 16..=256;
 
 /// Why a daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +126,7 @@ pub fn run(config: Config, start: Start) -> Result<(), DaemonError> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
-        .max_blocking_threads(STORE_THREADS_MAX)
+        .max_blocking_threads(store_threads(config.s3_concurrency))
         .thread_name("remote")
         .enable_all()
         .build()
@@ -141,6 +142,11 @@ pub fn run(config: Config, start: Start) -> Result<(), DaemonError> {
     runtime.shutdown_timeout(ABORT_MAX);
     drop(start);
     removed.map_err(DaemonError::from)
+}
+
+fn store_threads(transfers: u64) -> usize {
+    let threads = transfers.clamp(*STORE_THREADS.start(), *STORE_THREADS.end());
+    usize::try_from(threads).unwrap_or(1)
 }
 
 /// Why the daemon stops accepting.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::fs;
-use crate::publish::{Look, count_stored, look_at_store};
+use crate::publish::{Look, look_at_store, look_due};
 use crate::remote::{Remote, RemoteError, Transferred};
 use crate::store::Store;
 
@@ -157,7 +157,7 @@ impl Transfers {
                     self.counters.prefetched.fetch_add(1, Ordering::Relaxed);
                 }
                 let (config, store) = (&self.config, &self.store);
-                match count_stored(config, store, transferred.bytes, &action) {
+                match look_due(config, store, transferred.bytes, &action) {
                     Some(Look::Now) => self.look(Look::Now),
                     Some(Look::Soon) => self.look_due.store(true, Ordering::Relaxed),
                     None => {}
@@ -179,7 +179,12 @@ impl Transfers {
 
     fn look(self: &Arc<Self>, look: Look) {
         let transfers = Arc::clone(self);
-        tokio::task::spawn_blocking(move || look_at_store(&transfers.config, look));
+        tokio::task::spawn_blocking(move || {
+            if let Some(mut collector) = look_at_store(&transfers.config, look) {
+                // Nobody else would take note of its end.
+                drop(collector.wait());
+            }
+        });
     }
 
     /// The manifests of a unit; an error if nothing can be said now.

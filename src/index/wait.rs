@@ -45,7 +45,7 @@ pub(super) fn own_id() -> Option<ProcessId> {
 }
 
 /// Tells apart the sets of processes that know each other by number.
-pub(super) fn scope() -> u64 {
+pub fn scope() -> u64 {
     static SCOPE: OnceLock<u64> = OnceLock::new();
     *SCOPE.get_or_init(kernel::scope)
 }

@@ -11,6 +11,7 @@ use toml_edit::{DocumentMut, Item, Value};
 use super::error::LocalError;
 use crate::events;
 use crate::inputs::{finish, frame};
+use crate::runs::Runs;
 use crate::store::Store;
 
 /// What two machines that build the same have in common before they compile anything: the bytes
@@ -90,10 +91,19 @@ pub fn list_of_workspace(
     since_ms: u64,
 ) -> Result<BuildList, LocalError> {
     let mut events = events::read(&store.directory, since_ms)?;
-    let here = |event: &&Event| Path::new(&event.workspace).starts_with(workspace);
-    let processes: HashSet<u32> = events.iter().filter(here).map(|event| event.cargo_pid).collect();
-    events.retain(|event| processes.contains(&event.cargo_pid));
-    Ok(list_of(store, events))
+    events.sort_by_key(|event| event.started_ms);
+    Ok(list_of(store, of_workspace(events, workspace)))
+}
+
+/// Those of the runs of Cargo that built something below a directory.
+fn of_workspace(events: Vec<Event>, workspace: &Path) -> Vec<Event> {
+    let mut runs = Runs::default();
+    let numbers: Vec<usize> = events.iter().map(|event| runs.run_of(event)).collect();
+    let here = |event: &Event| Path::new(&event.workspace).starts_with(workspace);
+    let of_here = events.iter().zip(&numbers).filter(|(event, _)| here(event));
+    let of_here: HashSet<usize> = of_here.map(|(_, number)| *number).collect();
+    let wanted = events.into_iter().zip(numbers).filter(|(_, number)| of_here.contains(number));
+    wanted.map(|(event, _)| event).collect()
 }
 
 /// Cargo starts a unit when those that it depends on are done: the order of the starts will do.
@@ -118,6 +128,7 @@ pub fn build_action(store: &Store, unit: UnitKey, action: ActionKey) -> Option<B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use store_format::EventOutcome;
 
     const LOCKFILE: &str = r#"
         version = 4
@@ -134,6 +145,30 @@ mod tests {
         source = "registry+https://github.com/rust-lang/crates.io-index"
         dependencies = ["serde_core"]
     "#;
+
+    /// As they are in containers that share a store.
+    #[test]
+    fn what_another_project_used_under_the_same_process_number_is_not_ones_own() {
+        let event = |workspace: &str, name: &str| Event {
+            cargo_pid: 7,
+            workspace: workspace.to_owned(),
+            crate_name: name.to_owned(),
+            outcome: EventOutcome::Miss,
+            ..Event::default()
+        };
+        let asks = || Event { outcome: EventOutcome::Passthrough, ..event("", "") };
+        let events = vec![
+            asks(),
+            event("/registry/src/serde", "serde"),
+            event("/ours", "app"),
+            asks(),
+            event("/registry/src/secret", "secret"),
+            event("/theirs", "app"),
+        ];
+        let used = of_workspace(events, Path::new("/ours"));
+        let names: Vec<&str> = used.iter().map(|event| event.crate_name.as_str()).collect();
+        assert_eq!(names, ["", "serde", "app"]);
+    }
 
     #[test]
     fn a_project_stays_the_same_with_other_versions_and_not_with_other_names() {

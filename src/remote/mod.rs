@@ -11,6 +11,7 @@
 
 mod backend;
 pub mod build;
+mod damaged;
 mod error;
 mod filesystem;
 mod object;
@@ -18,10 +19,9 @@ mod result;
 mod s3;
 mod within;
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use store_format::{
@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 use crate::config::{Config, RemoteKind};
 use crate::store::Store;
 use backend::{Backend, Body, Content};
+use damaged::Damaged;
 use error::ReadError;
 pub use error::{Damage, LocalError, RemoteError};
 use filesystem::Directory;
@@ -65,8 +66,7 @@ struct Inner {
     permits: Semaphore,
     /// Where objects are made before they are uploaded, see [`WORKSHOP`].
     workshop: PathBuf,
-    /// Results that were found to be damaged: a push puts sound ones in their places.
-    damaged: Mutex<HashSet<ActionKey>>,
+    damaged: Arc<Damaged>,
 }
 
 /// What a transfer moved.
@@ -109,7 +109,7 @@ impl Remote {
             level: i32::try_from(config.compression_level).unwrap_or(i32::MAX),
             permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
             workshop,
-            damaged: Mutex::default(),
+            damaged: Arc::new(Damaged::load(config)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -144,8 +144,9 @@ impl Remote {
             Ok(Transferred { wire_bytes: body.read_bytes(), bytes, requests: 1 })
         };
         let pulled = self.fetch(&result_name(&action), unpack).await;
-        if let Err(RemoteError::Damaged { .. }) = pulled {
-            self.damaged().insert(action);
+        if let Err(RemoteError::Damaged { name, .. }) = &pulled {
+            let damaged = Arc::clone(&self.inner.damaged);
+            blocking(name, move || damaged.insert(action)).await?;
         }
         pulled
     }
@@ -157,7 +158,7 @@ impl Remote {
     }
 
     async fn has_sound(&self, action: &ActionKey) -> Result<bool, RemoteError> {
-        let damaged = self.damaged().contains(action);
+        let damaged = self.inner.damaged.contains(action);
         Ok(!damaged && self.inner.backend.exists(&result_name(action)).await?)
     }
 
@@ -179,7 +180,8 @@ impl Remote {
             let wire_bytes = packed.as_file().metadata().map_err(LocalError::from)?.len();
             let content = Content::File(packed.path().to_owned());
             self.inner.backend.put(&name, content).await?;
-            self.damaged().remove(&action);
+            let damaged = Arc::clone(&self.inner.damaged);
+            blocking(&name, move || damaged.remove(action)).await?;
             transferred = Transferred { wire_bytes, bytes, requests: 2 };
         }
         let merged = self.push_manifests(store, unit).await?;
@@ -273,10 +275,6 @@ impl Remote {
 
     fn check_writable(&self) -> Result<(), RemoteError> {
         if self.inner.writable { Ok(()) } else { Err(RemoteError::ReadOnly) }
-    }
-
-    fn damaged(&self) -> std::sync::MutexGuard<'_, HashSet<ActionKey>> {
-        self.inner.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn push_manifests(

@@ -265,7 +265,8 @@ fn resolver() -> HickoryDnsResolver {
 pub(super) struct Stream {
     reader: Pin<Box<dyn AsyncRead + Send>>,
     runtime: Handle,
-    began: Instant,
+    /// `None` until somebody reads: the thread that will may have to be waited for.
+    began: Option<Instant>,
     arrived_bytes: u64,
     failure: Option<String>,
 }
@@ -275,7 +276,7 @@ impl Stream {
         Self {
             reader: Box::pin(object.body.into_async_read()),
             runtime: Handle::current(),
-            began: Instant::now(),
+            began: None,
             arrived_bytes: 0,
             failure: None,
         }
@@ -289,7 +290,8 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.began + moving(self.arrived_bytes);
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let deadline = began + moving(self.arrived_bytes);
         let reading = async { timeout_at(deadline, self.reader.read(buffer)).await };
         let read = match self.runtime.block_on(reading) {
             Ok(read) => read,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::machine::{Machine, end};
 use crate::removal::remove_with_process;
@@ -192,6 +192,18 @@ fn a_daemon_that_hangs_costs_a_build_one_wait() {
     // Those that were called before the first one gave up wait as well; Cargo has a few at a time.
     assert!(waited < Duration::from_secs(3 * 4 + 2), "{waited:?}");
     assert!(machine.place().join("resting").exists());
+}
+
+#[test]
+fn that_a_daemon_did_not_answer_is_not_held_against_the_next_one() {
+    let mut machine = of_port(origin().server.port);
+    machine.set("KACHE_PREFETCH_ENABLED", "false");
+    machine.space.package("fresh", "", &[("src/lib.rs", "pub fn rested() {}")]);
+    let resting = machine.space.write("cache/daemon/resting", "");
+    let long_ago = SystemTime::now() - Duration::from_hours(1);
+    fs::File::options().append(true).open(&resting).unwrap().set_modified(long_ago).unwrap();
+    machine.space.build("fresh");
+    assert!(!resting.exists(), "other calls leave the daemon alone that was started");
 }
 
 #[test]

@@ -75,7 +75,9 @@ impl Machine {
     pub(crate) fn until(&self, is_so: impl Fn() -> bool) {
         let began = Instant::now();
         while !is_so() {
-            assert!(self.daemon().is_some() && began.elapsed() < WAIT_MAX, "{}", self.log());
+            // To ask takes a moment, in which others get on.
+            let daemon = self.daemon();
+            assert!(began.elapsed() < WAIT_MAX, "{daemon:?}: {}", self.log());
         }
     }
 

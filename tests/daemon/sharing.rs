@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::faults::of_port;
 use crate::machine::Machine;
@@ -193,15 +192,8 @@ fn begin_build(machine: &Machine, checkout: &str) -> Child {
     let cargo = cargo.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     // It may not listen yet.
     let status = || String::from_utf8(machine.run(&["daemon", "status"]).stdout).unwrap();
-    soon(machine, || status().contains(" 8 ahead of demand"));
+    machine.until(|| status().contains(" 8 ahead of demand"));
     cargo
-}
-
-fn soon(machine: &Machine, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", machine.log());
-    }
 }
 
 fn assert_prefetched_with_another_lockfile(remote: &TestSpace, first: &Machine) {
@@ -217,6 +209,21 @@ fn assert_prefetched_with_another_lockfile(remote: &TestSpace, first: &Machine) 
 fn a_build_with_another_lockfile_is_prefetched_from_the_last_one_of_the_project() {
     let (remote, first) = shared();
     assert_prefetched_with_another_lockfile(&remote, &first);
+}
+
+#[test]
+fn a_build_from_elsewhere_is_known_by_the_lockfile_of_its_manifest() {
+    let remote = TestSpace::new();
+    let first = Machine::sharing(&remote.path("remote"));
+    first.space.package("p", "", &[("src/main.rs", "fn main() {}")]);
+    let package = first.space.path("p");
+    let manifest = format!("--manifest-path={}/Cargo.toml", package.display());
+    first.space.cargo("home", ["build", &manifest]).succeed();
+    first.kache(&["daemon", "stop"]);
+    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "p", "b");
+    second.kache(&["daemon", "start"]);
+    second.space.build("b").assert_compiled(&[], &second.log());
+    assert!(second.log().contains("expected to need 1 results"), "{}", second.log());
 }
 
 #[test]
@@ -244,7 +251,7 @@ fn the_store_is_looked_at_when_the_build_has_ended() {
     let looked = || second.space.cache().join("upkeep.lock").exists();
     assert!(!looked(), "{}", second.log());
     cargo.wait().unwrap();
-    soon(&second, looked);
+    second.until(looked);
 }
 
 /// The first words of a build used to be lost on the daemon that they had started.

@@ -172,6 +172,7 @@ fn a_result_arrives_as_if_it_had_been_made_here() {
     assert!(fs::metadata(pair.object()).unwrap().len() < 10_000, "objects are compressed");
     let result = pair.pull().unwrap().expect("it is there");
     assert_eq!((result.boot, result.fetched), (current_boot(), true));
+    assert!(result.created_s > record().created_s, "it has the age that it has here");
     assert_eq!((result.stderr.as_slice(), result.cost_us), (&b"warning: soft"[..], 1234));
     for (output, mode) in result.outputs.iter().zip([0o444, 0o755, 0o755]) {
         let blob = pair.there.blob_path(&output.blob);

@@ -163,6 +163,30 @@ fn the_exit_status_says_whether_all_was_transferred() {
     assert_eq!(status(&none).0, Some(2));
 }
 
+#[test]
+fn what_is_damaged_is_mended_by_whoever_has_it_in_a_process_of_its_own() {
+    let space = TestSpace::new();
+    let server = server(&space);
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Machine::new(&space, &server, name));
+    a.cargo(&["build"]).succeed();
+    a.kache(&["sync", "--push"]).succeed();
+    for result in files(&server.objects.join("artifacts/v1/results")) {
+        fs::write(result, "garbage").expect("an object can be damaged");
+    }
+    assert_eq!(status(&b.kache(&["sync", "--pull"])).0, Some(1));
+    b.cargo(&["build"]).succeed();
+    b.kache(&["sync", "--push"]).succeed();
+    c.kache(&["sync", "--pull"]).succeed();
+    c.cargo(&["build"]).succeed().assert_compiled(&[], "");
+
+    for list in files(&server.objects.join("artifacts/v1/builds")) {
+        fs::write(list, "garbage").expect("an object can be damaged");
+    }
+    b.kache(&["sync", "--push"]).succeed();
+    let planned = d.kache(&["sync", "--pull", "--dry-run"]).succeed().text();
+    assert!(planned.starts_with("Would pull 8 results"), "{planned}");
+}
+
 /// It used to leave a machine without any list.
 #[test]
 fn with_another_lockfile_what_the_project_used_before_is_pulled() {

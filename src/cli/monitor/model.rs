@@ -2,7 +2,8 @@
 
 use crate::cli::inventory::Inventory;
 use crate::cli::summary::Summary;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use crate::runs::{Runs, end_ms};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use store_format::message::Status;
 use store_format::{Event, EventOutcome};
@@ -11,8 +12,6 @@ use store_format::{Event, EventOutcome};
 const RECENT_MAX: usize = 500;
 /// Builds that are kept to be listed.
 const BUILDS_MAX: usize = 500;
-/// A pause after which the same process number is another process.
-const PAUSE_MS_MAX: u64 = 10 * 60 * 1000;
 /// How long after its last event a build counts as running.
 const RUNNING_MS: u64 = 3_000;
 /// Seconds of transfers that are kept to be drawn.
@@ -84,8 +83,8 @@ pub(super) struct Model {
     pub(super) recent: VecDeque<Event>,
     pub(super) tab: Tab,
     pub(super) scroll: usize,
-    /// The build that each Cargo is making, counted from the first one ever seen.
-    current: HashMap<u32, usize>,
+    runs: Runs,
+    /// How many builds are not kept any more.
     dropped: usize,
 }
 
@@ -102,7 +101,7 @@ impl Model {
             recent: VecDeque::new(),
             tab: Tab::Builds,
             scroll: 0,
-            current: HashMap::new(),
+            runs: Runs::default(),
             dropped: 0,
         }
     }
@@ -131,22 +130,18 @@ impl Model {
     }
 
     fn add_to_build(&mut self, event: &Event) {
-        let ended_ms = event.started_ms + u64::from(event.elapsed_us) / 1000;
-        let known = self.current.get(&event.cargo_pid).copied();
-        let known = known.and_then(|number| number.checked_sub(self.dropped)).filter(|place| {
-            let build = &self.builds[*place];
-            build.ended_ms.saturating_add(PAUSE_MS_MAX) >= event.started_ms
-        });
-        let place = known.unwrap_or_else(|| {
+        let ended_ms = end_ms(event);
+        let number = self.runs.run_of(event);
+        if number == self.dropped + self.builds.len() {
             self.builds.push_back(Build { started_ms: event.started_ms, ..Build::default() });
             if self.builds.len() > BUILDS_MAX {
                 self.builds.pop_front();
                 self.dropped += 1;
             }
-            self.current.insert(event.cargo_pid, self.dropped + self.builds.len() - 1);
-            self.builds.len() - 1
-        });
-        let build = &mut self.builds[place];
+        }
+        // `None`: it goes on after it was dropped.
+        let place = number.checked_sub(self.dropped);
+        let Some(build) = place.and_then(|place| self.builds.get_mut(place)) else { return };
         build.started_ms = build.started_ms.min(event.started_ms);
         build.ended_ms = build.ended_ms.max(ended_ms);
         build.summary.add(&event.view());
@@ -268,8 +263,7 @@ mod tests {
         assert_eq!(model.builds.len(), BUILDS_MAX);
         model.extend(vec![event(count - 1), event(0)]);
         let last = &model.builds[BUILDS_MAX - 1];
-        assert_eq!((last.started_ms, last.summary.hits()), (0, 1), "a dropped build begins anew");
-        assert_eq!(model.builds[BUILDS_MAX - 2].summary.hits(), 2);
+        assert_eq!((last.started_ms, last.summary.hits()), (u64::from(count) - 1, 2));
         assert_eq!(model.projects().len(), 2);
         assert_eq!(model.summary.hits(), u64::from(count) + 2);
     }

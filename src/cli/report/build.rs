@@ -1,12 +1,10 @@
 //! Which events belong to one build.
 
 use crate::events::is_hit;
+use crate::runs::{Runs, end_ms};
 use std::collections::HashMap;
 use std::path::Path;
 use store_format::{Event, EventOutcome};
-
-/// A pause after which the same process number is another process.
-const PAUSE_MS_MAX: u64 = 10 * 60 * 1000;
 
 /// The events of one run of Cargo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +22,13 @@ pub(super) struct Build {
 /// something are not builds.
 pub(super) fn group(events: &[Event]) -> Vec<Build> {
     let mut builds: Vec<Build> = Vec::new();
-    let mut current: HashMap<u32, usize> = HashMap::new();
+    let mut runs = Runs::default();
     for (place, event) in events.iter().enumerate() {
-        let ended_ms = end_ms(event);
-        let same = current.get(&event.cargo_pid).copied().filter(|build| {
-            builds[*build].ended_ms.saturating_add(PAUSE_MS_MAX) >= event.started_ms
-        });
-        if let Some(build) = same {
-            builds[build].events.push(place);
-            builds[build].ended_ms = builds[build].ended_ms.max(ended_ms);
+        let (number, ended_ms) = (runs.run_of(event), end_ms(event));
+        if let Some(build) = builds.get_mut(number) {
+            build.events.push(place);
+            build.ended_ms = build.ended_ms.max(ended_ms);
         } else {
-            current.insert(event.cargo_pid, builds.len());
             builds.push(Build {
                 cargo_pid: event.cargo_pid,
                 started_ms: event.started_ms,
@@ -51,11 +45,6 @@ pub(super) fn group(events: &[Event]) -> Vec<Build> {
         build.workspace = workspace_of(build, events);
     }
     builds
-}
-
-/// When an event ended, milliseconds since 1970.
-pub(super) fn end_ms(event: &Event) -> u64 {
-    event.started_ms + u64::from(event.elapsed_us).div_ceil(1000)
 }
 
 fn workspace_of(build: &Build, events: &[Event]) -> String {
@@ -155,26 +144,27 @@ mod tests {
             started_ms,
             elapsed_us: elapsed_ms * 1000,
             workspace: workspace.to_owned(),
+            crate_name: "a".to_owned(),
             outcome: EventOutcome::Miss,
             ..Event::default()
         }
     }
 
     #[test]
-    fn a_build_is_what_one_cargo_made_and_numbers_are_reused() {
+    fn a_build_is_what_one_cargo_made() {
         let events = [
             event(1, 0, 50, "/home/.cargo/registry/src/a-1.0"),
             event(2, 10, 50, "/w"),
             event(1, 40, 100, "/w"),
-            event(1, 140 + PAUSE_MS_MAX, 1, "/w"),
-            event(1, 142 + 2 * PAUSE_MS_MAX, 1, "/w"),
+            event(1, 50, 10, "/w"),
+            event(1, 5_000_000, 1, "/w"),
             Event { outcome: EventOutcome::Passthrough, ..event(3, 5_000_000, 1, "/w") },
         ];
         let builds = group(&events);
         let places: Vec<_> = builds.iter().map(|build| build.events.clone()).collect();
         assert_eq!(places, [vec![0, 2, 3], vec![1], vec![4]]);
         assert_eq!(builds[0].workspace, "/w", "a dependency's directory is not the workspace");
-        assert_eq!(builds[0].ended_ms, 141 + PAUSE_MS_MAX);
+        assert_eq!(builds[0].ended_ms, 140);
         assert!(builds[1].is_in(Path::new("/w"), &events));
         assert!(!builds[1].is_in(Path::new("/v"), &events));
     }

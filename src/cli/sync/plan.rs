@@ -94,11 +94,8 @@ impl Plan {
         let lists = remote.builds(&workspace.identity).await?;
         let actions = lists.iter().flat_map(|(_, list)| &list.actions);
         let there: HashSet<ActionKey> = actions.map(|used| used.action).collect();
-        let known = match lists.into_iter().find(|(selection, _)| *selection == all_builds()) {
-            Some((_, known)) => known,
-            // One that is damaged was left out, and is not written over.
-            None => remote.build(&workspace.identity, &all_builds()).await?.unwrap_or_default(),
-        };
+        let known = lists.into_iter().find(|(selection, _)| *selection == all_builds());
+        let known = known.map(|(_, known)| known).unwrap_or_default();
         let listed: HashSet<ActionKey> = known.actions.iter().map(|used| used.action).collect();
         let made = made_here(store)?;
         let used = workspace.used(store)?;
