@@ -84,7 +84,7 @@ enum Extent {
     Awaited,
 }
 
-/// `None` if another process is at it.
+/// `None` if it is left to another process that is at it.
 fn collect(
     store: &Path,
     limits: Limits,
@@ -92,8 +92,15 @@ fn collect(
     progress: &Progress,
 ) -> Result<Option<Evicted>> {
     let awaited = extent == Extent::Awaited;
-    let right = if awaited { Some(Right::take(store)?) } else { Right::try_take(store)? };
-    let Some(right) = right else { return Ok(None) };
+    let right = match (Right::try_take(store)?, extent) {
+        (Some(right), _) => right,
+        // It may be about another limit.
+        (None, Extent::Everything | Extent::Awaited) => {
+            progress.say("waiting for another process that is at it");
+            Right::take(store)?
+        }
+        (None, Extent::DryRun | Extent::Background) => return Ok(None),
+    };
     let index = Index::open(store).context("open the index")?;
     let counted_bytes = index.stored_bytes();
     if awaited && counted_bytes <= limits.size_bytes_max {

@@ -34,9 +34,12 @@ use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fmt, io};
+
+use rustix::process::Signal;
 
 use crate::fs::{self, FsError};
 pub use access::Access;
@@ -59,6 +62,8 @@ pub enum Unobservable {
     Library(#[from] FsError),
     #[error("cannot make a log: {0}")]
     Log(#[source] io::Error),
+    #[error("cannot try the observer: {0}")]
+    Trial(#[source] io::Error),
     #[error("the observer does not work here: {0}")]
     SelfTest(String),
 }
@@ -235,7 +240,11 @@ fn observed(
     observer.attach(&mut command);
     let program = command.get_program().display().to_string();
     let failed = |what: &dyn fmt::Display| Unobservable::SelfTest(format!("{program}: {what}"));
-    let output = command.output().map_err(|error| failed(&error))?;
+    // That there was no process to be had, or that it was killed, says nothing of the next one.
+    let output = command.output().map_err(Unobservable::Trial)?;
+    if output.status.signal() == Some(Signal::KILL.as_raw()) {
+        return Err(Unobservable::Trial(io::ErrorKind::Interrupted.into()));
+    }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if !output.status.success() || !said.is_empty() {
         return Err(failed(&format_args!("{} {said}", output.status)));

@@ -810,6 +810,8 @@ fn a_macro_that_asks_a_local_socket_is_never_cached() {
     );
     // Bound relative to its directory: a socket's path has to be short.
     let short = std::env::temp_dir().join(format!("kache-test-{}.sock", std::process::id()));
+    // One that failed may have left its own.
+    drop(std::fs::remove_file(&short));
     let service = std::os::unix::net::UnixListener::bind(&short).expect("a socket can be bound");
     std::os::unix::fs::symlink(&short, space.path("p/socket")).expect("a link can be made");
     let answers = std::thread::spawn(move || {

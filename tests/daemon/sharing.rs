@@ -172,7 +172,10 @@ fn who_may_only_read_writes_nothing_and_who_is_local_says_nothing() {
 #[test]
 fn a_machine_without_a_daemon_gets_one_and_no_build_fails() {
     let (remote, first) = shared();
-    let second = Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    let mut second =
+        Machine::sharing(&remote.path("remote")).with_checkout_of(&first, "here/a", "b");
+    // What is compiled before the daemon is there, and what is fetched after that, may get mixed.
+    second.set("CARGO_INCREMENTAL", "0");
     assert_eq!(second.daemon(), None);
     let build = second.space.build("b");
     assert_eq!(second.space.output_of("b/target/debug/app"), SAMPLE_OUTPUT);

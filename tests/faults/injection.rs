@@ -130,7 +130,8 @@ fn enumerate(work: Work) {
          byte, no failed call"
     );
     assert!(met >= FAULTS_MIN, "{met} faults are few");
-    assert!(missed * 20 <= met, "{missed} faults were not reached, {met} were");
+    // How often a pipe is read is not the same in each run.
+    assert!(missed * 10 <= met, "{missed} faults were not reached, {met} were");
     assert!(!is_full() || met + missed == faults.len());
 }
 

@@ -158,12 +158,12 @@ fn authority() -> (u16, Receiver<String>) {
             ),
         };
         let length = text.len();
+        heard.send(request).unwrap();
         write!(
             client,
             "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
         )
         .unwrap();
-        heard.send(request).unwrap();
     })
 }
 
