@@ -48,7 +48,8 @@ pub(super) struct Wrapper {
 /// The wrapper that is configured for the current directory: environment, then Cargo's files.
 pub(super) fn configured_wrapper() -> Option<Wrapper> {
     for name in [env::RUSTC_WRAPPER, env::CARGO_BUILD_RUSTC_WRAPPER] {
-        if let Some(value) = env::value(name) {
+        // An empty one stands for no wrapper, whatever the files say.
+        if let Some(value) = std::env::var_os(name) {
             return Some(Wrapper { command: value.into(), origin: name.to_owned() });
         }
     }
@@ -56,7 +57,12 @@ pub(super) fn configured_wrapper() -> Option<Wrapper> {
         let text = std::fs::read_to_string(&file).ok()?;
         let document = text.parse::<toml_edit::DocumentMut>().ok()?;
         let command = document.get("build")?.get("rustc-wrapper")?.as_str()?;
-        Some(Wrapper { command: command.into(), origin: file.display().to_string() })
+        let mut command = PathBuf::from(command);
+        if command.components().count() > 1 {
+            // Relative to the directory that has the one with the file.
+            command = file.parent()?.parent()?.join(command);
+        }
+        Some(Wrapper { command, origin: file.display().to_string() })
     })
 }
 
@@ -68,7 +74,8 @@ fn cargo_config_files() -> Vec<PathBuf> {
         .map(|directory| directory.join(".cargo"))
         .collect();
     directories.extend(cargo_home());
-    directories.iter().flat_map(|dir| [dir.join("config.toml"), dir.join("config")]).collect()
+    // Cargo prefers the older name where both are there.
+    directories.iter().flat_map(|dir| [dir.join("config"), dir.join("config.toml")]).collect()
 }
 
 /// Cargo's home directory.

@@ -177,7 +177,7 @@ fn parsed(setting: &Setting, text: &str) -> Result<Value, String> {
         Field::Flag(at) => Value::from(*at(&mut config)),
         Field::Integer { at, .. } => match i64::try_from(*at(&mut config)) {
             Ok(number) => Value::from(number),
-            Err(_) => Value::from(text),
+            Err(_) => return Err(format!("a whole number up to {}", i64::MAX)),
         },
         Field::List(at) => Value::Array(at(&mut config).iter().collect::<Array>()),
         _ => Value::from(text),

@@ -82,7 +82,7 @@ fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode>
     }
     let config = configuration(console)?.config;
     let place = Place::of(&config);
-    let start = unless_served(&config, || Ok(daemon::prepare(&place, detached)?))?;
+    let start = unless_served(&config, console, || Ok(daemon::prepare(&place, detached)?))?;
     let Some(start) = start else {
         console.note("the daemon runs already");
         return Ok(ExitCode::SUCCESS);
@@ -93,8 +93,13 @@ fn run_here(detach: bool, detached: bool, console: &Console) -> Result<ExitCode>
 
 /// Begins what only one daemon at a time can be. `None`: one runs already. One that has the lock and
 /// does not listen is about to, or about to end, which may take it a while.
-fn unless_served<T>(config: &Config, begin: impl Fn() -> Result<Option<T>>) -> Result<Option<T>> {
-    let deadline = Instant::now() + END_MAX;
+fn unless_served<T>(
+    config: &Config,
+    console: &Console,
+    begin: impl Fn() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let since = Instant::now();
+    let mut is_told = false;
     loop {
         if let Some(begun) = begin()? {
             return Ok(Some(begun));
@@ -102,9 +107,16 @@ fn unless_served<T>(config: &Config, begin: impl Fn() -> Result<Option<T>>) -> R
         if ask_status(config)?.is_some() {
             return Ok(None);
         }
-        if Instant::now() > deadline {
+        if since.elapsed() > END_MAX {
             let socket = Place::of(config).socket;
-            bail!("there is a daemon that does not listen at {}", socket.display());
+            let message = format!("there is a daemon that does not listen at {}", socket.display());
+            let hint = "`kache daemon log` names its process and its socket: end it, or have the \
+                        same `KACHE_SOCKET_PATH` everywhere";
+            return Err(UsageError::new(message).hint(hint).into());
+        }
+        if since.elapsed() > ANSWER_MAX && !is_told {
+            console.note("a daemon that is not to be reached runs; waiting for its end");
+            is_told = true;
         }
         pause()?;
     }
@@ -257,7 +269,7 @@ fn transfers(count: u64, bytes: u64, active: u64) -> String {
 
 fn start(config: &Config, console: &Console) -> Result<ExitCode> {
     let place = Place::of(config);
-    let started = unless_served(config, || {
+    let started = unless_served(config, console, || {
         client::start(config, &place, Stdio::piped()).context("start the daemon")
     });
     let Some(child) = started? else {

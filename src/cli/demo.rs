@@ -8,6 +8,7 @@ mod disk;
 mod sample;
 
 use super::output::{Console, Style, Table};
+use super::signals::Signals;
 use super::summary::Summary;
 use super::{EXIT_FINDINGS, cargo, human};
 use crate::{env, events};
@@ -35,18 +36,22 @@ struct Step {
 }
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
+    let signals = Signals::take()?;
     let space = tempfile::Builder::new()
         .prefix("kache-demo-")
         .tempdir()
         .context("make a temporary directory")?;
-    let result = demonstrate(space.path(), console);
+    let result = demonstrate(space.path(), console, &signals);
     if options.keep {
         console.note(&format!("everything is left in {}", space.keep().display()));
+    } else {
+        space.close().context("remove the temporary directory")?;
     }
+    signals.obey()?;
     result
 }
 
-fn demonstrate(space: &Path, console: &Console) -> Result<ExitCode> {
+fn demonstrate(space: &Path, console: &Console, signals: &Signals) -> Result<ExitCode> {
     let mut out = console.data();
     writeln!(
         out,
@@ -54,7 +59,7 @@ fn demonstrate(space: &Path, console: &Console) -> Result<ExitCode> {
          built in one directory, then in another, with a store of their own.\n"
     )?;
     out.flush()?;
-    let builder = Builder::new(space)?;
+    let builder = Builder::new(space, signals)?;
     let (first, second) = (space.join("first"), space.join("second"));
     sample::write(&first)?;
     sample::write(&second)?;
@@ -81,21 +86,25 @@ fn demonstrate(space: &Path, console: &Console) -> Result<ExitCode> {
 }
 
 /// Builds in an environment of its own.
-struct Builder {
+struct Builder<'a> {
+    signals: &'a Signals,
     store: PathBuf,
     config: PathBuf,
     own: PathBuf,
 }
 
-impl Builder {
-    fn new(space: &Path) -> Result<Self> {
+impl<'a> Builder<'a> {
+    fn new(space: &Path, signals: &'a Signals) -> Result<Self> {
         let config = space.join("config.toml");
         std::fs::write(&config, "[cache]\nlocal_only = true\n").context("write a configuration")?;
         let own = std::env::current_exe().context("find the path of this executable")?;
-        Ok(Self { store: space.join("store"), config, own })
+        Ok(Self { signals, store: space.join("store"), config, own })
     }
 
     fn build(&self, name: &'static str, workspace: &Path) -> Result<Step> {
+        if self.signals.came() {
+            bail!("interrupted");
+        }
         let before = events::read(&self.store, 0).context("read the event log")?.len();
         let mut command = cargo::cargo(None);
         command

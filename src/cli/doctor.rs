@@ -61,7 +61,13 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if options.verify || options.checksums || options.repair {
         let depth = if options.checksums { Depth::Contents } else { Depth::Sizes };
         let (cache_dir, progress) = (&loaded.config.cache_dir, Progress::new(console));
-        lines.extend(integrity::check(cache_dir, depth, options.repair, &progress)?);
+        match integrity::check(cache_dir, depth, options.repair, &progress) {
+            Ok(verified) => lines.extend(verified),
+            Err(error) => {
+                let remedy = "correct that, and verify it again".to_owned();
+                lines.push(Line::Finding(format!("not all was verified: {error:#}"), remedy));
+            }
+        }
     }
     let findings = lines.iter().filter(|line| matches!(line, Line::Finding(..))).count() as u64;
     let mut out = console.data();

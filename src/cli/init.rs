@@ -83,6 +83,9 @@ fn undo(plan: &Plan, options: &Options, console: &Console) -> Result<ExitCode> {
     let mut file = TomlFile::open(&plan.file)?;
     let ours = file.get(&TABLES, KEY).and_then(toml_edit::Value::as_str);
     if !ours.is_some_and(|command| is_kache(Path::new(command), &plan.own)) {
+        if daemon::service::is_installed() && !options.check {
+            daemon::service::uninstall(console)?;
+        }
         writeln!(out, "Nothing to undo: {} does not name kache.", plan.file.display())?;
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
@@ -219,7 +222,10 @@ pub(super) fn confirmed(question: &str, default: bool, unasked: &str) -> Result<
     let mut stderr = std::io::stderr();
     stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).context("ask")?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("read the answer")?;
+    if std::io::stdin().lock().read_line(&mut answer).context("read the answer")? == 0 {
+        // The end of all input is no consent.
+        return Ok(false);
+    }
     Ok(match answer.trim().to_ascii_lowercase().as_str() {
         "" => default,
         answer => matches!(answer, "y" | "yes"),

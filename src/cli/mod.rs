@@ -22,6 +22,7 @@ mod progress;
 mod purge;
 mod report;
 mod save_manifest;
+mod signals;
 mod stats;
 mod summary;
 mod sync;
@@ -173,6 +174,15 @@ impl UsageError {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let [first, second, ..] = words.as_slice()
+        && first == "cargo"
+        && !["-h", "--help"].iter().any(|help| second == help)
+    {
+        // Options are Cargo's from here on, those that kache has as well included.
+        let console = Console::new(false);
+        return cargo::run(&words[1..], &console).unwrap_or_else(|error| failed(&error, &console));
+    }
     let arguments = Arguments::parse();
     let console = Console::new(arguments.quiet);
     run(arguments, &console).unwrap_or_else(|error| failed(&error, &console))
@@ -211,12 +221,6 @@ fn run(arguments: Arguments, console: &Console) -> Result<ExitCode> {
 }
 
 fn failed(error: &anyhow::Error, console: &Console) -> ExitCode {
-    if let Some(io) = error.root_cause().downcast_ref::<std::io::Error>()
-        && io.kind() == std::io::ErrorKind::BrokenPipe
-    {
-        // Whoever read the output has seen enough.
-        return ExitCode::SUCCESS;
-    }
     console.error(&with_causes(error));
     let usage = error.downcast_ref::<UsageError>();
     if let Some(hint) = usage.and_then(|usage| usage.hint.as_ref()) {

@@ -8,6 +8,7 @@ mod view;
 
 use super::inventory::Inventory;
 use super::output::Console;
+use super::signals::Signals;
 use super::{Since, UsageError, configuration, daemon, times};
 use crate::config::Config;
 use crate::events::Follower;
@@ -17,11 +18,8 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{
     self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often the log is looked at while nobody presses a key.
@@ -56,18 +54,13 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         Follower::since(&config.cache_dir, since_ms).context("read the event log")?;
     let mut model = Model::new(config.cache_dir.clone(), config.max_size_bytes);
     model.extend(events);
-    let signal = Arc::new(AtomicUsize::new(0));
-    for number in [SIGHUP, SIGINT, SIGTERM] {
-        let value = number.cast_unsigned() as usize;
-        signal_hook::flag::register_usize(number, Arc::clone(&signal), value)
-            .context("take signals")?;
-    }
+    let signals = Signals::take()?;
     let mut terminal = ratatui::try_init().context("set the terminal up")?;
-    let result = follow(&mut terminal, &mut model, follower, &config, console, &signal);
+    let result = follow(&mut terminal, &mut model, follower, &config, console, &signals);
     ratatui::try_restore().context("restore the terminal")?;
-    if let Ok(number @ 1..) = i32::try_from(signal.load(Ordering::Relaxed)) {
-        signal_hook::low_level::emulate_default_handler(number).context("end by a signal")?;
-    }
+    // It shows the cursor again.
+    drop(terminal);
+    signals.obey()?;
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -78,11 +71,11 @@ fn follow(
     mut follower: Follower,
     config: &Config,
     console: &Console,
-    signal: &AtomicUsize,
+    signals: &Signals,
 ) -> Result<()> {
     let (mut store, mut daemon) = (Clock::default(), Clock::default());
     let mut used = true;
-    while signal.load(Ordering::Relaxed) == 0 {
+    while !signals.came() {
         let events = follower.poll().context("read the event log")?;
         used |= !events.is_empty();
         model.extend(events);

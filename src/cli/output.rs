@@ -5,7 +5,7 @@ use crate::config::nearest;
 use crate::env;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
-use std::io::{BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
 
 /// What a command may assume about where its output goes.
@@ -14,6 +14,30 @@ pub(super) struct Console {
     quiet: bool,
     color_stdout: bool,
     color_stderr: bool,
+}
+
+/// Standard output, for commands that have more to do than to fill it: whoever read it may have seen
+/// enough, and what is left is for nobody.
+#[derive(Debug)]
+pub(super) struct Data {
+    stdout: StdoutLock<'static>,
+}
+
+impl Write for Data {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        unless_closed(self.stdout.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        unless_closed(self.stdout.flush(), ())
+    }
+}
+
+fn unless_closed<T>(done: std::io::Result<T>, otherwise: T) -> std::io::Result<T> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(otherwise),
+        done => done,
+    }
 }
 
 /// A part of the output that stands out where colour is allowed.
@@ -51,8 +75,8 @@ impl Console {
 
     /// Standard output, buffered. The caller flushes it.
     #[expect(clippy::unused_self, reason = "output goes through the console")]
-    pub(super) fn data(&self) -> BufWriter<StdoutLock<'static>> {
-        BufWriter::new(std::io::stdout().lock())
+    pub(super) fn data(&self) -> BufWriter<Data> {
+        BufWriter::new(Data { stdout: std::io::stdout().lock() })
     }
 
     /// Whether standard error is a terminal that can show how something goes on.

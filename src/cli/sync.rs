@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
             console.warning(&format!("{error:#}"));
             true
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.context(format!("remote {}", config.remote_place()))),
     };
     let accepted = is_whole || options.allow_partial;
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })

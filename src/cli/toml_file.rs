@@ -173,6 +173,8 @@ fn replace(path: &Path, text: &str) -> Result<()> {
     std::fs::write(&temporary, text)
         .and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(&temporary, mode)))
         .and_then(|()| std::fs::rename(&temporary, path))
+        // Nobody else knows of what was written so far.
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
         .with_context(|| format!("write {}", path.display()))
 }
 

@@ -127,8 +127,9 @@ pub(super) async fn remote(config: &Config) -> Result<Remote> {
             Err(UsageError::new("`local_only` is set: the remote is not used").into())
         }
         Err(RemoteError::NotConfigured) => {
-            let hint = "`kache config set remote.bucket NAME` configures one";
-            Err(UsageError::new("no remote is configured").hint(hint).into())
+            let none = "`kache config set remote.bucket NAME` configures one";
+            let (problem, remedy) = config.gap().unwrap_or(("no remote is configured", none));
+            Err(UsageError::new(problem).hint(remedy).into())
         }
         Err(RemoteError::Configuration(problem)) => Err(UsageError::new(problem).into()),
         opened => Ok(opened?),

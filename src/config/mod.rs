@@ -162,9 +162,45 @@ impl Config {
     pub fn has_remote(&self) -> bool {
         !self.local_only
             && match self.remote.kind {
-                RemoteKind::S3 => self.remote.bucket.is_some(),
+                RemoteKind::S3 => self.remote.bucket.as_ref().is_some_and(|name| !name.is_empty()),
                 RemoteKind::Filesystem => self.remote.path.is_some(),
             }
+    }
+
+    /// What keeps the remote from being one, and what to do about it.
+    pub fn gap(&self) -> Option<(&'static str, &'static str)> {
+        let remote = &self.remote;
+        let is_set = |value: &Option<String>| value.is_some();
+        match remote.kind {
+            RemoteKind::Filesystem if remote.path.is_none() => Some((
+                "`remote.type` is `filesystem`, and `remote.path` is not set",
+                "`kache config set remote.path DIRECTORY`",
+            )),
+            RemoteKind::S3 if remote.bucket.is_none() && remote.path.is_some() => Some((
+                "`remote.path` is set, and `remote.type` is not `filesystem`",
+                "`kache config set remote.type filesystem`",
+            )),
+            RemoteKind::S3 if remote.bucket.as_deref() == Some("") => {
+                Some(("`remote.bucket` is empty", "`kache config set remote.bucket NAME`"))
+            }
+            RemoteKind::S3 if is_set(&remote.access_key) != is_set(&remote.secret_key) => Some((
+                "one of the access key and the secret key is set without the other: neither is used",
+                "set both, or none",
+            )),
+            _ => None,
+        }
+    }
+
+    /// The remote as people know it, and where it is, without anything that is secret.
+    pub fn remote_place(&self) -> String {
+        let remote = &self.remote;
+        match remote.kind {
+            RemoteKind::Filesystem => self.remote_name(),
+            RemoteKind::S3 => {
+                let endpoint = remote.endpoint.as_deref().unwrap_or(&remote.region);
+                format!("{} at {endpoint}", self.remote_name())
+            }
+        }
     }
 
     /// The remote as people know it, without anything that is secret; empty if there is none.

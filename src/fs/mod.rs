@@ -308,17 +308,22 @@ fn empty(directory: &Path, stat: &Stat) -> Result<(), FsError> {
 
 /// Makes a directory and those above it; one that is there already is no failure.
 pub fn create_directories(path: &Path) -> Result<(), FsError> {
-    let mode = Mode::from_raw_mode(0o777);
-    match retry(|| rustix::fs::mkdir(path, mode)) {
-        Ok(()) => Ok(()),
+    let made = match create_directory(path) {
+        Err(Errno::NOENT) if path.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) => {
+            create_directories(path.parent().unwrap_or(path))?;
+            create_directory(path)
+        }
+        made => made,
+    };
+    made.map_err(|errno| FsError::new("create directory", path, errno))
+}
+
+fn create_directory(path: &Path) -> Result<(), Errno> {
+    match retry(|| rustix::fs::mkdir(path, Mode::from_raw_mode(0o777))) {
         Err(Errno::EXIST) if stat(path).is_ok_and(|stat| stat.kind == FileKind::Directory) => {
             Ok(())
         }
-        Err(Errno::NOENT) if path.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) => {
-            create_directories(path.parent().unwrap_or(path))?;
-            create_directories(path)
-        }
-        Err(errno) => Err(FsError::new("create directory", path, errno)),
+        made => made,
     }
 }
 

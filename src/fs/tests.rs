@@ -297,3 +297,9 @@ fn a_file_written_read_only_is_read_only_from_its_first_byte() {
     sync(&path).unwrap();
     sync(space.directory.path()).unwrap();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error() {
+    assert!(create_directories(Path::new("/proc/kache/a")).is_err());
+}

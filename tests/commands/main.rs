@@ -14,6 +14,7 @@ mod store;
 
 use snapbox::{assert_data_eq, str};
 use space::Space;
+use std::process::Stdio;
 
 #[test]
 fn without_arguments_there_is_help() {
@@ -77,6 +78,9 @@ fn cargo_keeps_its_exit_status_and_its_options() {
     assert_eq!(output.status.code(), Some(101));
     let output = space.kache(&["cargo", "--version"]).output().unwrap();
     assert!(output.stdout.starts_with(b"cargo "), "{output:?}");
+    // An option that both have is Cargo's.
+    let output = space.kache(&["cargo", "-q", "new", "--vcs=none", "quiet"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     let output = space.kache(&["cargo", "--version"]).env("CARGO", "/nowhere/cargo").output();
     assert_data_eq!(
@@ -88,6 +92,25 @@ exit status 2
 
 "#]]
     );
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing() {
+    use std::os::unix::process::ExitStatusExt;
+    let space = Space::new();
+    let temporary = space.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut demo = space.kache(&["demo"]);
+    let demo = demo.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut demo = demo.spawn().unwrap();
+    let is_empty = || std::fs::read_dir(&temporary).unwrap().next().is_none();
+    while is_empty() {
+        assert_eq!(demo.try_wait().unwrap(), None);
+    }
+    let pid = i32::try_from(demo.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(demo.wait().unwrap().signal(), Some(15));
+    assert!(is_empty());
 }
 
 #[test]

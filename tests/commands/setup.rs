@@ -399,4 +399,53 @@ fn init_installs_the_daemons_service_where_there_is_a_remote() {
     let expected = "--user daemon-reload\n--user enable --now kache.service\n\
                     --user disable --now kache.service\n--user daemon-reload\n";
     assert_eq!(told, expected);
+    // One that the system does not take is not left to be taken for one that runs.
+    std::fs::write(&systemctl, "#!/bin/sh\nexit 1\n").unwrap();
+    let output = run(&["init", "-y"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("`--no-service`"), "{error}");
+    assert!(!unit.exists());
+}
+
+#[test]
+fn init_does_its_work_whoever_reads_what_it_says() {
+    let space = Space::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = kache(&space, &["init", "-y"]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let text = std::fs::read_to_string(space.path("cargo/config.toml")).unwrap();
+    assert!(text.contains("rustc-wrapper"), "{text}");
+}
+
+#[test]
+fn an_empty_variable_and_the_older_file_are_what_cargo_goes_by() {
+    let space = Space::new();
+    assert!(kache(&space, &["init", "-y"]).output().unwrap().status.success());
+    let check = |variable: Option<&str>| {
+        let mut command = kache(&space, &["init", "--check"]);
+        command.envs(variable.map(|name| (name, "")));
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(check(None), Some(0));
+    assert_eq!(check(Some("RUSTC_WRAPPER")), Some(1), "Cargo uses no wrapper");
+    std::fs::write(space.path("cargo/config"), "[build]\nrustc-wrapper = \"other\"\n").unwrap();
+    assert_eq!(check(None), Some(1), "Cargo prefers that file");
+}
+
+#[test]
+fn a_remote_that_is_half_configured_is_named() {
+    let space = Space::new();
+    let file = space.path("config.toml");
+    for (line, problem) in [
+        ("type = \"filesystem\"", "`remote.path` is not set"),
+        ("path = \"/shared\"", "`remote.type` is not `filesystem`"),
+    ] {
+        std::fs::write(&file, format!("[cache.remote]\n{line}\n")).unwrap();
+        for command in ["doctor", "sync"] {
+            let output = kache(&space, &[command]).env("KACHE_CONFIG", &file).output().unwrap();
+            let text = space.shown(&output);
+            assert!(!output.status.success() && text.contains(problem), "{command}: {text}");
+        }
+    }
 }

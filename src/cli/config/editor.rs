@@ -2,6 +2,7 @@
 
 use super::super::UsageError;
 use super::super::output::Console;
+use super::super::signals::Signals;
 use super::model::{Editor, Mode};
 use super::{target_file, view};
 use anyhow::{Context, Result};
@@ -11,7 +12,10 @@ use ratatui::crossterm::event::{
 };
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
+/// How long a signal may take to be noticed while nobody presses a key.
+const TICK: Duration = Duration::from_millis(250);
 /// Settings that a page key moves by.
 const PAGE: isize = 10;
 
@@ -22,22 +26,33 @@ pub(super) fn run(console: &Console) -> Result<ExitCode> {
             .into());
     }
     let mut editor = Editor::open(&target_file()?, &crate::env::value)?;
+    let signals = Signals::take()?;
     let mut terminal = ratatui::try_init().context("set the terminal up")?;
-    let result = edit(&mut terminal, &mut editor, console.has_color());
+    let result = edit(&mut terminal, &mut editor, console.has_color(), &signals);
     ratatui::try_restore().context("restore the terminal")?;
+    // It shows the cursor again.
+    drop(terminal);
+    signals.obey()?;
     result.map(|()| ExitCode::SUCCESS)
 }
 
-fn edit(terminal: &mut DefaultTerminal, editor: &mut Editor<'_>, color: bool) -> Result<()> {
-    loop {
+fn edit(
+    terminal: &mut DefaultTerminal,
+    editor: &mut Editor<'_>,
+    color: bool,
+    signals: &Signals,
+) -> Result<()> {
+    while !signals.came() {
         terminal.draw(|frame| view::draw(frame, editor, color)).context("draw")?;
-        if let Input::Key(key) = event::read().context("read a key")?
+        if event::poll(TICK).context("wait for a key")?
+            && let Input::Key(key) = event::read().context("read a key")?
             && key.kind == KeyEventKind::Press
             && handle(key, editor)
         {
             return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Does what a key asks for; true is the end.

@@ -69,7 +69,8 @@ pub(super) fn check(
             if repair && index.remove(kind, &key) {
                 lines.push(Line::Fixed(format!("{damage}: its result is removed")));
             } else {
-                let remedy = "`kache doctor --repair` removes it".to_owned();
+                let option = if depth == Depth::Contents { "--checksums " } else { "" };
+                let remedy = format!("`kache doctor {option}--repair` removes it");
                 lines.push(Line::Finding(damage, remedy));
             }
         }

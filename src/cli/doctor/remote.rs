@@ -3,7 +3,7 @@
 use super::Line;
 use crate::cli::human;
 use crate::cli::workspace::runtime;
-use crate::config::{Config, RemoteKind};
+use crate::config::Config;
 use crate::remote::{Remote, RemoteError};
 use std::time::{Duration, Instant};
 
@@ -11,25 +11,31 @@ use std::time::{Duration, Instant};
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(20);
 
 pub(super) fn check(config: &Config) -> Vec<Line> {
-    if !config.has_remote() {
-        return Vec::new();
+    let mut lines = Vec::new();
+    if let Some((problem, remedy)) = config.gap().filter(|_| !config.local_only) {
+        lines.push(Line::Finding(problem.to_owned(), remedy.to_owned()));
     }
+    lines.extend(config.has_remote().then(|| tried(config)));
+    lines
+}
+
+fn tried(config: &Config) -> Line {
     let started = Instant::now();
-    let what = described(config);
+    let what = config.remote_place();
     match runtime().map(|runtime| runtime.block_on(round_trip(config))) {
         Ok(Ok(())) => {
             let way = if config.remote_readonly { "read" } else { "written, read and removed" };
             let time = human::time(started.elapsed());
-            vec![Line::Fine(format!("remote {what}: {way} in {time}"))]
+            Line::Fine(format!("remote {what}: {way} in {time}"))
         }
         Ok(Err(error)) => {
             let remedy = match &error {
                 RemoteError::Unreachable { .. } => "check endpoint and network; builds go on",
                 _ => "check bucket, credentials and permissions; builds go on",
             };
-            vec![Line::Finding(format!("remote {what}: {error}"), remedy.to_owned())]
+            Line::Finding(format!("remote {what}: {error}"), remedy.to_owned())
         }
-        Err(error) => vec![Line::Finding(error.to_string(), "builds go on".to_owned())],
+        Err(error) => Line::Finding(error.to_string(), "builds go on".to_owned()),
     }
 }
 
@@ -42,17 +48,5 @@ async fn round_trip(config: &Config) -> Result<(), RemoteError> {
             name: "the remote".to_owned(),
             reason: format!("no answer within {}", human::time(ROUND_TRIP_MAX)),
         }),
-    }
-}
-
-fn described(config: &Config) -> String {
-    let remote = &config.remote;
-    match (remote.kind, &remote.path, &remote.bucket) {
-        (RemoteKind::Filesystem, Some(path), _) => path.display().to_string(),
-        (_, _, bucket) => {
-            let bucket = bucket.as_deref().unwrap_or_default();
-            let endpoint = remote.endpoint.as_deref().unwrap_or(&remote.region);
-            format!("s3://{bucket}/{} at {endpoint}", remote.prefix)
-        }
     }
 }

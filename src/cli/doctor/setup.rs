@@ -123,7 +123,8 @@ pub(super) fn store(config: &Config, fix: bool) -> Vec<Line> {
         lines.push(if inventory.blob_bytes <= config.max_size_bytes {
             Line::Fine(text)
         } else {
-            Line::Finding(text, "`kache purge` empties it".to_owned())
+            let remedy = "`kache gc` brings it within its cap, which is `local_max_size`";
+            Line::Finding(text, remedy.to_owned())
         });
     }
     match fs::free_bytes(directory) {
@@ -138,13 +139,16 @@ pub(super) fn store(config: &Config, fix: bool) -> Vec<Line> {
 }
 
 fn unusable(error: &IndexError) -> Line {
-    let (text, denied) = match error {
+    let (text, remedy) = match error {
         IndexError::Io { source, .. } => {
-            (format!("{error}: {source}"), source.kind() == ErrorKind::PermissionDenied)
+            let remedy = match source.kind() {
+                ErrorKind::PermissionDenied => OF_ANOTHER_USER,
+                _ => "correct that, or set `local_store` to another directory",
+            };
+            (format!("{error}: {source}"), remedy)
         }
-        _ => (error.to_string(), false),
+        _ => (error.to_string(), "`kache purge` begins anew"),
     };
-    let remedy = if denied { OF_ANOTHER_USER } else { "`kache purge` begins anew" };
     Line::Finding(text, remedy.to_owned())
 }
 
