@@ -69,7 +69,10 @@ impl Ways {
         for (depth, path) in path.ancestors().enumerate() {
             match fs::stat(path) {
                 Ok(stat) if depth == 0 && is_shared_mtime(stat.mtime_ns) => return false,
-                Ok(stat) => return stat.ctime_ns > self.since_ns || self.way_changed(path, 0),
+                Ok(stat) => {
+                    let changed_ns = fs::latest_ns(stat.ctime_ns);
+                    return changed_ns > self.since_ns || self.way_changed(path, 0);
+                }
                 Err(error) if error.is_absent() => {}
                 Err(_) => return true,
             }
@@ -86,7 +89,7 @@ impl Ways {
         }
         let changed = match fs::lstat(path) {
             Ok(stat) if stat.kind == FileKind::Symlink => {
-                stat.ctime_ns > self.since_ns
+                fs::latest_ns(stat.ctime_ns) > self.since_ns
                     || links > LINKS_MAX
                     || fs::read_link(path).map_or(true, |target| {
                         let target = path.parent().map_or(target.clone(), |at| at.join(target));

@@ -230,7 +230,8 @@ fn with_suffix(stem: &Path, extension: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-const METADATA_FIRST: [&str; 5] = [".rmeta", ".so", ".dylib", ".dll", ".rlib"];
+// A library that is a C library as well has both files under one stem, and metadata in the first alone.
+const METADATA_FIRST: [&str; 5] = [".rmeta", ".rlib", ".so", ".dylib", ".dll"];
 const LIBRARY_FIRST: [&str; 5] = [".rlib", ".so", ".dylib", ".dll", ".rmeta"];
 
 /// The digest of a file's content. The memo answers for files whose identity it knows, and learns

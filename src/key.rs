@@ -13,7 +13,7 @@ use crate::inputs::{Inputs, finish, frame};
 use crate::memo::Memo;
 
 /// Changes whenever the meaning of a component does: older keys are then never found again.
-const KEY_VERSION: u32 = 1;
+const KEY_VERSION: u32 = 2;
 
 /// One component of a unit key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,14 @@ impl UnitComponents {
             components.add(Component::ExtraInputs, value);
         }
         components
+    }
+
+    /// Whether the files of `extra_inputs` are what they were.
+    pub fn has_extra_inputs_of_now(&self, config: &Config, memo: &Memo) -> bool {
+        let is_extra = |part: &&Part| part.component == Component::ExtraInputs;
+        let Some(known) = self.parts.iter().find(is_extra) else { return true };
+        let base = workspace_directory().unwrap_or_default();
+        extra::digest(&config.extra_inputs, &base, memo) == known.value
     }
 
     pub fn add(&mut self, component: Component, value: Vec<u8>) {

@@ -36,7 +36,7 @@ pub fn foreign(roots: &Roots, value: &OsStr) -> Vec<PathBuf> {
 
 /// Whether this is where Cargo puts what one of its units makes: `build/NAME-HASH/out`, or
 /// `build/NAME/HASH/out` in its new layout.
-fn is_output_of_unit(path: &Path) -> bool {
+pub fn is_output_of_unit(path: &Path) -> bool {
     const DIGITS: usize = 16;
     let mut names = path.iter().rev().map(OsStr::as_bytes);
     names.next() == Some(b"out")

@@ -15,6 +15,7 @@ use store_format::memo::{
     IdentityHash, MEMO_ENTRY_WORDS, MEMO_SEQUENCE_WORD, MEMO_WAYS, MEMO_WORDS, MemoEntry,
 };
 
+use crate::fs::latest_ns;
 use crate::index::map::Map;
 use crate::index::{IndexError, NewFile, ReplaceRight, create_directories, quarantine};
 
@@ -59,7 +60,8 @@ impl FileIdentity {
 
     /// Whether any change after the moment `seen` would show in the times.
     fn is_settled(&self, seen: SystemTime) -> bool {
-        let changed = u64::try_from(self.mtime_ns.max(self.ctime_ns)).unwrap_or(0);
+        let changed_ns = latest_ns(self.mtime_ns).max(latest_ns(self.ctime_ns));
+        let changed = u64::try_from(changed_ns).unwrap_or(0);
         let settled = UNIX_EPOCH + Duration::from_nanos(changed) + UNSETTLED;
         settled <= seen
     }

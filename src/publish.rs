@@ -126,6 +126,9 @@ fn store(
     let action = action_key(session.unit, &manifest, &mut values)
         .ok_or_else(|| Reason::Uncacheable("an input cannot be read".into()))?;
     changed::refuse_changed(&manifest, &seen.absent, &values, started_ns)?;
+    if !session.components.has_extra_inputs_of_now(&session.config, &session.store.memo) {
+        return Err(Reason::InputChanged("extra_inputs".to_owned()));
+    }
     let explanation = explain::compare(session, &manifest, &mut values);
     drop(values);
 
@@ -210,6 +213,8 @@ pub fn look_at_store(config: &Config, look: Look) -> Option<Child> {
     options.extend(ahead.then_some("--wait"));
     options.push("--store");
     let arguments = options.into_iter().map(OsStr::new).chain([config.cache_dir.as_os_str()]);
+    // It outlives the build, whose locks and pipes are not its business.
+    close_fds::set_fds_cloexec(3, &[]);
     let collector = process::detach(arguments);
     let collector = collector
         .inspect_err(|error| crate::log::warn!("the store may grow above its cap: {error}"))

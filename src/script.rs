@@ -20,6 +20,7 @@ use crate::env;
 use crate::fs::{self, FileKind, FsError};
 use crate::inputs::{content_digest, finish, frame};
 use crate::key::{Component, UnitComponents};
+use crate::library_path::is_output_of_unit;
 use crate::observe::{self, Observation, Observer, rules};
 use crate::outcome::Reason;
 use crate::process::end_like;
@@ -29,7 +30,7 @@ use crate::seen::{self, Seen};
 use crate::session::{Session, Turn};
 use crate::store::Store;
 use crate::store::restore::Tree;
-use crate::toolchain::{Toolchain, identify};
+use crate::toolchain::{Toolchain, identify, refuse_changed};
 use crate::wrap::exec;
 
 /// A run that can be cached.
@@ -64,6 +65,11 @@ fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> 
     let (Some(out_dir), Some(rustc)) = (variable("OUT_DIR"), variable("RUSTC")) else {
         return Err(Reason::NotCached("not called by Cargo".into()));
     };
+    let out_dir = PathBuf::from(out_dir);
+    // It is emptied for the run: whoever runs a script by hand may have named any directory.
+    if !(out_dir.is_absolute() && is_output_of_unit(&out_dir)) {
+        return Err(Reason::NotCached("OUT_DIR is not one of Cargo's".into()));
+    }
     account.describe_script();
     if config.bypasses(account.crate_name()) {
         account.passed(&config.cache_dir, "bypassed by bypass_crates");
@@ -75,7 +81,6 @@ fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> 
         identify(&store, &rustc, None, target.as_deref()).map_err(|error| refuse(&error))?;
     let executable = executable_digest(&store, Path::new(&arguments[0]))?;
     let working_directory = env::current_directory();
-    let out_dir = PathBuf::from(out_dir);
     let mut roots =
         Roots::of_script(&out_dir, &working_directory, variable, |path| fs::lstat(path).is_ok());
     roots.set(Root::Sysroot, &toolchain.sysroot);
@@ -176,7 +181,8 @@ impl Run {
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
             let seen = publish::worth_keeping(&compiled)
-                .and_then(|()| self.seen(&compiled.stdout, observation));
+                .and_then(|()| self.seen(&compiled.stdout, observation))
+                .and_then(|seen| self.of_one_toolchain(seen, started_ns));
             let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
             self.session.account.missed(&self.session.store, &reason);
         }));
@@ -195,6 +201,13 @@ impl Run {
         if let Err(error) = observer.extend_c_compilers(&arguments) {
             crate::log::warn!("objects will name the place of this build: {error}");
         }
+    }
+
+    /// Lets nothing be stored for a toolchain that was replaced meanwhile.
+    fn of_one_toolchain(&self, seen: Seen, started_ns: i64) -> Result<Seen, Reason> {
+        let target = std::env::var_os("TARGET");
+        let asked = (self.session.program.as_os_str(), None, target.as_deref());
+        refuse_changed(&self.session.store, &self.toolchain, asked, started_ns).map(|()| seen)
     }
 
     /// What the run read and made, or why it cannot be stored.

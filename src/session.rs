@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::exit;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use store_format::slot::ProcessId;
 use store_format::{
     ActionKey, Digest, EventOutcome, Input, Manifest, ManifestList, ResultRecord, UnitKey,
 };
@@ -17,7 +18,7 @@ use store_format::{
 use crate::account::Account;
 use crate::client::Call;
 use crate::config::Config;
-use crate::index::wait::wait;
+use crate::index::wait::{Waited, is_stopped, wait};
 use crate::index::{Claim, ClaimGuard, Kind};
 use crate::inputs::Inputs;
 use crate::jobs::Lent;
@@ -31,6 +32,8 @@ use crate::store::{Store, current_boot};
 
 /// How long an equal action in another process is waited for.
 const WAIT_MAX: Duration = Duration::from_mins(10);
+/// How often it is looked whether somebody has suspended that process.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often an action is claimed: each time another process may have been faster.
 const CLAIMS_MAX: usize = 3;
 
@@ -55,6 +58,20 @@ pub struct Session {
     /// The result of a hit that is to be verified by doing the action all the same.
     pub expected: Option<ResultRecord>,
     pub account: Account,
+}
+
+/// Waits for the end of a process, as long as that can be expected.
+fn wait_for_owner(owner: ProcessId) -> Waited {
+    let began = Instant::now();
+    while began.elapsed() < WAIT_MAX {
+        if wait(owner, LOOK_INTERVAL) == Waited::Gone {
+            return Waited::Gone;
+        }
+        if is_stopped(owner) {
+            break;
+        }
+    }
+    Waited::TimedOut
 }
 
 /// What a lookup found.
@@ -111,8 +128,11 @@ impl Session {
                 Claim::Owned(guard) => Some(guard),
                 Claim::Busy(owner) => {
                     let lent = Lent::new();
-                    wait(owner, WAIT_MAX);
+                    let waited = wait_for_owner(owner);
                     drop(lent);
+                    if waited == Waited::TimedOut {
+                        break;
+                    }
                     None
                 }
                 Claim::Unavailable => break,

@@ -22,6 +22,7 @@ use crate::fs::{self, FileKind, FsError, Stat};
 use crate::index::wait::{running, wait};
 use crate::index::{Claim, Kind};
 use crate::inputs::{content_digest, find_program, finish, frame};
+use crate::outcome::Reason;
 use crate::parallel;
 use crate::process;
 use crate::store::Store;
@@ -88,6 +89,25 @@ pub fn identify(
     }
     // Who waited may need another target's files besides.
     known().map_or_else(|| examine(store, &program, sysroot, target), Ok)
+}
+
+/// Fails if a toolchain that was identified is not what has been at work since `since_ns`. What it was
+/// asked for by is a program, a sysroot and a target.
+pub fn refuse_changed(
+    store: &Store,
+    toolchain: &Toolchain,
+    (program, sysroot, target): (&OsStr, Option<&Path>, Option<&OsStr>),
+    since_ns: i64,
+) -> Result<(), Reason> {
+    let is_still = || {
+        let program = executable(program).ok()?;
+        let of_host = recorded(store, &record_key(&program, sysroot, None), target);
+        let of_target = || recorded(store, &record_key(&program, sysroot, Some(target?)), None);
+        let record = of_host.or_else(of_target)?;
+        let is_old = |file: &ToolchainFile| file.ctime_ns <= since_ns;
+        Some(record.digest == toolchain.digest && record.files.iter().all(is_old))
+    };
+    if is_still() == Some(true) { Ok(()) } else { Err(Reason::InputChanged("toolchain".into())) }
 }
 
 /// Tells compilers apart without examining them: the digest of the executable. It names the library
@@ -162,8 +182,12 @@ fn from_record(record: ToolchainRecord) -> Toolchain {
     Toolchain { digest: record.digest, sysroot: PathBuf::from(OsString::from_vec(record.sysroot)) }
 }
 
-/// The recorded toolchain, if each of its files looks as it did, those of `target` among them.
 fn recall(store: &Store, key: &Digest, target: Option<&OsStr>) -> Option<Toolchain> {
+    recorded(store, key, target).map(from_record)
+}
+
+/// The recorded toolchain, if each of its files looks as it did, those of `target` among them.
+fn recorded(store: &Store, key: &Digest, target: Option<&OsStr>) -> Option<ToolchainRecord> {
     let record = ToolchainRecord::decode(&store.index.get(Kind::Toolchain, key)?).ok()?;
     if target.is_some_and(|target| !covers(&record, target)) {
         return None;
@@ -171,7 +195,7 @@ fn recall(store: &Store, key: &Digest, target: Option<&OsStr>) -> Option<Toolcha
     let unchanged = record.files.iter().all(|file| {
         fs::stat(Path::new(OsStr::from_bytes(&file.path))).is_ok_and(|stat| looks(&stat, file))
     });
-    unchanged.then(|| from_record(record))
+    unchanged.then_some(record)
 }
 
 /// Whether the files of a target are among those of a toolchain.

@@ -30,11 +30,11 @@ use crate::outcome::Reason;
 use crate::process::end_like;
 use crate::publish;
 use crate::roots::Roots;
-use crate::seen;
+use crate::seen::{self, Seen};
 use crate::session::{Session, Turn};
 use crate::store::Store;
 use crate::store::restore::Tree;
-use crate::toolchain::{Toolchain, identify};
+use crate::toolchain::{Toolchain, identify, refuse_changed};
 
 /// A compilation that can be cached.
 #[derive(Debug)]
@@ -263,6 +263,13 @@ impl Compilation {
         }
     }
 
+    /// Lets nothing be stored for a toolchain that was replaced meanwhile.
+    fn of_one_toolchain(&self, seen: Seen, started_ns: i64) -> Result<Seen, Reason> {
+        let Invocation { program, sysroot, target, .. } = &self.invocation;
+        let asked = (program.as_os_str(), sysroot.as_deref(), target.as_deref());
+        refuse_changed(&self.session.store, &self.toolchain, asked, started_ns).map(|()| seen)
+    }
+
     /// Runs the compiler under the observer, and stores what came out of it.
     fn compile(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
         let observer = Observer::prepare(&self.session.store.directory);
@@ -298,7 +305,8 @@ impl Compilation {
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
             let seen = publish::worth_keeping(&compiled)
-                .and_then(|()| seen::of_compilation(self, observation));
+                .and_then(|()| seen::of_compilation(self, observation))
+                .and_then(|seen| self.of_one_toolchain(seen, started_ns));
             let incremental = seen.as_ref().ok().map(|seen| seen.incremental.clone());
             let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
             if self.session.config.clean_incremental && reason.stored() {

@@ -92,6 +92,11 @@ fn collect(
     progress: &Progress,
 ) -> Result<Option<Evicted>> {
     let awaited = extent == Extent::Awaited;
+    // One build after the other may be told to wait: one process that does is enough.
+    let turn = if awaited { Some(Right::try_await(store)?) } else { None };
+    if matches!(turn, Some(None)) {
+        return Ok(None);
+    }
     let right = match (Right::try_take(store)?, extent) {
         (Some(right), _) => right,
         // It may be about another limit.
@@ -115,8 +120,8 @@ fn collect(
     if evicted.freed_bytes > 0 {
         progress.say(format!("removing {}", counted(&evicted)));
     }
-    let units = evict(&holdings, &index, &evicted, limits.now_s)?;
-    index.correct_stored(counted_bytes, evicted.size_bytes_after);
+    let (units, kept) = evict(&holdings, &index, &evicted, limits.now_s);
+    index.correct_stored(counted_bytes, evicted.size_bytes_after + kept.bytes);
     // What follows may take long, and builds may fill the store again meanwhile.
     drop(right);
     if !awaited && let Some(turn) = Turn::try_take(store, extent == Extent::Everything)? {
@@ -126,7 +131,14 @@ fn collect(
         compact(&holdings, &index, |unit| units.contains(unit))?;
         turn.done()?;
     }
-    Ok(Some(evicted))
+    match kept.first {
+        Some(error) => {
+            let files = human::plural(kept.files, "file", "files");
+            Err(error)
+                .context(format!("{files} ({}) could not be removed", human::size(kept.bytes)))
+        }
+        None => Ok(Some(evicted)),
+    }
 }
 
 fn show(evicted: &Evicted, limits: Limits, dry_run: bool, console: &Console) -> Result<()> {

@@ -306,6 +306,13 @@ fn empty(directory: &Path, stat: &Stat) -> Result<(), FsError> {
     Ok(())
 }
 
+/// The latest moment that a file's time may stand for: some file systems know whole seconds only, or
+/// two.
+pub fn latest_ns(time_ns: i64) -> i64 {
+    const SECOND_NS: i64 = 1_000_000_000;
+    if time_ns % SECOND_NS == 0 { time_ns.saturating_add(2 * SECOND_NS) } else { time_ns }
+}
+
 /// Makes a directory and those above it; one that is there already is no failure.
 pub fn create_directories(path: &Path) -> Result<(), FsError> {
     let made = match create_directory(path) {

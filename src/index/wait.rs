@@ -57,6 +57,11 @@ pub fn is_alive(process: ProcessId) -> bool {
     start.is_some_and(|start| ProcessId::new(process.pid, start) == process)
 }
 
+/// Whether a process is suspended, and nobody knows for how long.
+pub fn is_stopped(process: ProcessId) -> bool {
+    pid_of(process).is_some_and(kernel::is_stopped)
+}
+
 fn pid_of(process: ProcessId) -> Option<Pid> {
     Pid::from_raw(i32::try_from(process.pid).ok()?)
 }
@@ -64,6 +69,7 @@ fn pid_of(process: ProcessId) -> Option<Pid> {
 #[cfg(target_os = "linux")]
 mod kernel {
     use std::fmt::Write as _;
+    use std::str::SplitWhitespace;
     use std::time::{Duration, Instant};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -82,12 +88,28 @@ mod kernel {
 
     /// When a process that still runs was started, in clock ticks since the boot.
     pub(super) fn start_of(pid: Pid) -> Option<u64> {
+        let mut text = [0; 1024];
+        parse_start(stat_of(pid, &mut text)?)
+    }
+
+    pub(super) fn is_stopped(pid: Pid) -> bool {
+        let mut text = [0; 1024];
+        let state = stat_of(pid, &mut text).and_then(|stat| fields(stat)?.next());
+        matches!(state, Some("T" | "t"))
+    }
+
+    fn stat_of(pid: Pid, text: &mut [u8; 1024]) -> Option<&[u8]> {
         let mut path = String::with_capacity(24);
         write!(path, "/proc/{}/stat", pid.as_raw_nonzero()).ok()?;
         let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = [0; 1024];
         let length = rustix::io::read(&file, &mut text[..]).ok()?;
-        parse_start(&text[..length])
+        text.get(..length)
+    }
+
+    /// From the third on, which is the state. The second one, in parentheses, may contain anything.
+    fn fields(stat: &[u8]) -> Option<SplitWhitespace<'_>> {
+        let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+        Some(std::str::from_utf8(&stat[end_of_name + 1..]).ok()?.split_whitespace())
     }
 
     pub(super) fn running_for(pid: Pid) -> Option<Duration> {
@@ -97,11 +119,9 @@ mod kernel {
         since_boot.checked_sub(Duration::from_millis(began_ms))
     }
 
-    /// The 22nd field, of a process whose state (the third) is not that of one that has ended. The
-    /// second one, in parentheses, may contain anything.
+    /// The 22nd field, of a process whose state (the third) is not that of one that has ended.
     pub(super) fn parse_start(stat: &[u8]) -> Option<u64> {
-        let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?.split_whitespace();
+        let mut fields = fields(stat)?;
         let state = fields.next()?;
         if matches!(state, "Z" | "X" | "x") {
             return None;
@@ -165,6 +185,11 @@ mod kernel {
         None
     }
 
+    /// Not to be had without more.
+    pub(super) fn is_stopped(_pid: Pid) -> bool {
+        false
+    }
+
     pub(super) fn wait(pid: Pid, _process: ProcessId, bound: Duration) -> Waited {
         let Ok(queue) = kqueue() else { return Waited::TimedOut };
         let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
@@ -202,6 +227,10 @@ mod kernel {
 
     pub(super) fn running_for(_pid: Pid) -> Option<Duration> {
         None
+    }
+
+    pub(super) fn is_stopped(_pid: Pid) -> bool {
+        false
     }
 
     pub(super) fn wait(_pid: Pid, _process: ProcessId, _bound: Duration) -> Waited {

@@ -31,6 +31,10 @@ pub(super) struct Elf<'a> {
 impl Image for Elf<'_> {
     fn names_environment(&self) -> Option<bool> {
         let names = self.names(DYNAMIC_SYMBOLS)?;
+        // A standard library beside it names the variable, and is asked by one of these.
+        if [&b"3env7vars_os"[..], b"3env4vars"].iter().any(|name| contains(&names, name)) {
+            return Some(true);
+        }
         // Most have none whose name even ends so. A name can be the end of another one's.
         if !contains(&names, b"environ\0") {
             return Some(false);

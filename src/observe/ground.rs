@@ -85,7 +85,8 @@ impl<'a> Ground<'a> {
             linker_directories: linker_directories.map(|(_, path)| absolute(path)).collect(),
             externs: externs.map(|path| absolute(path).with_extension("")).collect(),
             dependency_kind: call.dependency_kind(),
-            root_uses: EnvironmentUse::Nothing,
+            // A compiler is covered; a wrapper around it may be anything.
+            root_uses: observation.root_uses,
         }
     }
 

@@ -170,15 +170,25 @@ fn remaining(events: &[Access]) -> Vec<PathBuf> {
     written.filter(is_left).cloned().collect()
 }
 
-/// Names that the processes did not make and removed, and directories that they made.
+/// Names that the processes did not make and removed, directories that they made, and files that they
+/// made and that are gone: something was done with them that was not seen, as to give them another name.
 fn effects(events: &[Access]) -> Vec<PathBuf> {
+    let removed = events.iter().filter_map(|access| match access {
+        Access::Removed(path) => Some(path.as_path()),
+        _ => None,
+    });
+    let removed: HashSet<&Path> = removed.collect();
     let mut made = HashSet::new();
     let mut effects = Vec::new();
     for access in events {
         match access {
             Access::Wrote(path) => {
                 made.insert(path.as_path());
-                if fs::lstat(path).is_ok_and(|stat| stat.kind == FileKind::Directory) {
+                let is_effect = match fs::lstat(path) {
+                    Ok(stat) => stat.kind == FileKind::Directory,
+                    Err(_) => !path.ancestors().any(|above| removed.contains(above)),
+                };
+                if is_effect {
                     effects.push(path.clone());
                 }
             }

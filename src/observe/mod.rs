@@ -214,7 +214,8 @@ fn loadable(library: &Path) -> Result<PathBuf, Unobservable> {
 fn self_test(library: &Path) -> Result<(), Unobservable> {
     if cfg!(target_os = "linux") {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", ":"]);
+        // Where the locale is not installed, some shells say so.
+        command.args(["-c", ":"]).env("LC_ALL", "C");
         return observed(library, command, |_| None);
     }
     let failed = |error: io::Error| Unobservable::SelfTest(error.to_string());

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,10 +48,6 @@ impl SearchPath {
     /// of its name, or nothing where a program would have come before that.
     pub(crate) fn search_behind(&mut self, path: &Path, is_there: bool) -> Option<Access> {
         let (parent, name) = (path.parent()?, path.file_name()?);
-        // A name with an ending is more likely that of another kind of file.
-        if name.as_bytes().contains(&b'.') {
-            return None;
-        }
         let place = self.directories.iter().position(|directory| directory == parent)?;
         let first = self.first(name);
         let is_search = match first {

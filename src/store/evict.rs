@@ -291,13 +291,13 @@ impl Ord for Ordered {
     }
 }
 
-/// Carries a plan out. Returns the units that have a result still.
+/// Carries a plan out. Returns the units that have a result still, and what could not be removed.
 pub fn evict(
     holdings: &Holdings,
     index: &Index,
     plan: &Evicted,
     now_s: u64,
-) -> Result<HashSet<UnitKey>, EvictError> {
+) -> (HashSet<UnitKey>, Kept) {
     for result in &plan.results {
         index.remove(Kind::Result, &result.action.0);
     }
@@ -317,15 +317,28 @@ pub fn evict(
     // Directory by directory, which takes a fifth less; and one after the other: several threads at once
     // take three times as long, on ext4.
     doomed.sort_unstable();
-    for digest in doomed {
-        for file in holdings.blobs.get(digest).iter().flat_map(|blob| &blob.files) {
-            fs::remove_if_present(file)?;
+    let files = doomed.into_iter().filter_map(|digest| holdings.blobs.get(digest));
+    let files = files.flat_map(|blob| &blob.files);
+    let leftovers = holdings.leftovers.iter().filter(|leftover| leftover.goes_s < now_s);
+    let mut kept = Kept::default();
+    for path in files.chain(leftovers.map(|leftover| &leftover.path)) {
+        // What another user has made may stay: that is no reason to keep the rest.
+        if let Err(error) = fs::remove_if_present(path) {
+            kept.bytes += fs::stat(path).map_or(0, |stat| stat.allocated_bytes);
+            kept.files += 1;
+            kept.first.get_or_insert(error);
         }
     }
-    for leftover in holdings.leftovers.iter().filter(|leftover| leftover.goes_s < now_s) {
-        fs::remove_if_present(&leftover.path)?;
-    }
-    Ok(units)
+    (units, kept)
+}
+
+/// What could not be removed.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub files: u64,
+    pub bytes: u64,
+    /// Why, for the first of the files.
+    pub first: Option<FsError>,
 }
 
 fn changed_s(stat: &Stat) -> u64 {
@@ -342,6 +355,11 @@ impl Right {
     /// `None` if another process has it.
     pub fn try_take(directory: &Path) -> Result<Option<Self>, FsError> {
         Ok(fs::try_lock(&directory.join("gc.lock"))?.map(|lock| Self { _lock: lock }))
+    }
+
+    /// Takes the place of the one process that a build waits for; `None` if there is one.
+    pub fn try_await(directory: &Path) -> Result<Option<Self>, FsError> {
+        Ok(fs::try_lock(&directory.join("gc.awaited.lock"))?.map(|lock| Self { _lock: lock }))
     }
 
     /// Waits for whoever has it.

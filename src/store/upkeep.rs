@@ -169,7 +169,7 @@ mod tests {
             let holdings = self.holdings();
             let limits = Limits { size_bytes_max: 1 << 30, age_s_max: 0, now_s: 1 };
             let plan = holdings.plan(limits);
-            let units = evict(&holdings, &self.index, &plan, limits.now_s).unwrap();
+            let (units, _) = evict(&holdings, &self.index, &plan, limits.now_s);
             compact(&holdings, &self.index, |unit| units.contains(unit)).unwrap()
         }
     }

@@ -251,6 +251,18 @@ fn variables_that_a_script_goes_through_as_the_system_has_them() {
     });
 }
 
+/// The standard library is a file of its own then, and names the variable that holds them.
+#[test]
+fn variables_that_a_script_goes_through_by_a_shared_standard_library() {
+    let mut space = with_script(
+        "let found = std::env::vars().find(|(name, _)| name == \"FLAVOUR\");\nfound.unwrap().1",
+    );
+    space.set_variable("RUSTFLAGS", "-C prefer-dynamic -C rpath");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.set_variable("FLAVOUR", value.text());
+    });
+}
+
 #[test]
 fn variables_that_a_script_goes_through_as_the_c_library_has_them() {
     let mut space = with_script(
@@ -587,6 +599,28 @@ fn a_script_that_makes_a_file_above_its_own_directory() {
             |space| space.path("p/target/debug/side").is_file(),
         );
     }
+}
+
+/// As the crate `tempfile` gives a file its name.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[test]
+fn a_script_that_renames_a_file_past_the_c_library() {
+    check_effect(
+        "let (from, to) = (c\"made.tmp\", c\"made.txt\");\n\
+         std::fs::write(\"made.tmp\", \"\").unwrap();\n\
+         let (old, new) = (from.as_ptr() as usize, to.as_ptr() as usize);\n\
+         let here = -100isize as usize;\n\
+         let mut done: usize;\n\
+         #[cfg(target_arch = \"x86_64\")]\n\
+         unsafe { std::arch::asm!(\"syscall\", inlateout(\"rax\") 264usize => done, in(\"rdi\") here,\n\
+         in(\"rsi\") old, in(\"rdx\") here, in(\"r10\") new, out(\"rcx\") _, out(\"r11\") _) };\n\
+         #[cfg(target_arch = \"aarch64\")]\n\
+         unsafe { std::arch::asm!(\"svc 0\", in(\"x8\") 38usize, inlateout(\"x0\") here => done,\n\
+         in(\"x1\") old, in(\"x2\") here, in(\"x3\") new) };\n\
+         assert_eq!(done, 0);",
+        |space| space.remove("p/made.txt"),
+        |space| space.path("p/made.txt").is_file(),
+    );
 }
 
 #[test]

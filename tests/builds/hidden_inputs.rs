@@ -552,6 +552,27 @@ fn a_start_up_object() {
     check_noticed(&mut space, &["p(bin)"], |space, value| start_up_object(space, value));
 }
 
+/// Both files of the dependency have one stem, and the metadata is in one of them.
+#[test]
+fn a_constant_of_a_library_that_is_a_c_library_as_well() {
+    let mut space = TestSpace::new();
+    space.package("p/a", "[lib]\ncrate-type = [\"lib\", \"cdylib\"]\n", &[("src/lib.rs", "")]);
+    space.package(
+        "p/b",
+        "[dependencies]\na = { path = \"../a\" }\n",
+        &[("src/lib.rs", "pub fn word() -> &'static str { a::WORD }\n")],
+    );
+    space.package(
+        "p",
+        "[dependencies]\nb = { path = \"b\" }\n",
+        &[("src/main.rs", "fn main() { println!(\"{}\", b::word()); }\n")],
+    );
+    check_noticed(&mut space, &["a", "b", "p(bin)"], |space, value| {
+        let text = format!("pub const WORD: &str = {:?};\n", value.text());
+        space.write("p/a/src/lib.rs", text);
+    });
+}
+
 #[test]
 fn a_feature() {
     let mut space = TestSpace::new();

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::hidden_inputs::check_noticed;
 use crate::never_in_the_way::{INTERRUPTIBLE, WITHOUT_PRIVILEGE};
 use crate::scripts::{AGAIN, with_script, with_script_in};
-use crate::support::disk::snapshot;
+use crate::support::disk::{self, snapshot};
 use crate::support::gate::Gate;
 use crate::support::toolchain::kache;
 use crate::support::{Cargo, TestSpace, open_for_reader, succeed};
@@ -483,4 +483,23 @@ fn an_out_dir_without_space_fails_as_it_does_without_kache() {
     space.build("p").assert_compiled(&[], "the store is whole");
     let out = out_dir(&space, "p/target");
     assert_eq!(fs::read(out.join("39")).expect("a file"), vec![39; 1 << 20]);
+}
+
+/// Whoever looks for a fault runs a script by hand, and names any directory.
+#[test]
+fn a_script_that_is_run_by_hand_empties_no_directory() {
+    let space = with_script("\"one\".into()");
+    space.build("p");
+    let precious = space.write("precious/file", "kept");
+    let build = space.path("p/target/debug/build");
+    let scripts = disk::files(&build);
+    let script = scripts.iter().find(|path| path.ends_with("build-script-build"));
+    let status = Command::new(script.expect("a build script"))
+        .current_dir(space.path("p"))
+        .env("OUT_DIR", space.path("precious"))
+        .env("RUSTC", &space.toolchain().rustc)
+        .env("KACHE_CACHE_DIR", space.cache())
+        .status();
+    assert!(status.expect("it can be run").success());
+    assert!(precious.exists());
 }

@@ -227,6 +227,20 @@ fn a_program_that_a_script_does_without_until_it_appears() {
     });
 }
 
+/// Its name has an ending, as those of interpreters have.
+#[test]
+fn a_program_with_a_version_in_its_name_that_a_shell_finds() {
+    let mut space = with_script("run(Command::new(\"sh\").args([\"-c\", \"describe3.11\"]))");
+    for value in [Value::One, Value::Two] {
+        let text = format!("#!/bin/sh\necho {}\n", value.text());
+        space.write_program(&format!("{}/describe3.11", value.text()), text);
+    }
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        let directory = space.path(value.text()).display().to_string();
+        space.set_variable("PATH", &format!("{directory}:/usr/bin:/bin"));
+    });
+}
+
 #[test]
 fn a_c_source() {
     let mut space = with_c("\"c/tell.c\"", "");
