@@ -650,7 +650,7 @@ fn a_target_specification() {
 
 /// A toolchain of the same version at a place of its own whose files can be replaced. No hardlinks: a
 /// new one changes the original, as other tests see it.
-fn toolchain_copy(space: &TestSpace) -> Toolchain {
+pub(crate) fn toolchain_copy(space: &TestSpace) -> Toolchain {
     let original = crate::support::toolchain::sysroot();
     let copy = space.path("toolchain");
     std::fs::create_dir(&copy).expect("a directory can be created");
@@ -660,7 +660,12 @@ fn toolchain_copy(space: &TestSpace) -> Toolchain {
 }
 
 /// Replaces a file of the copied toolchain by one with another content.
-fn replace(space: &TestSpace, directory: &str, prefix: &str, change: impl Fn(&mut Vec<u8>)) {
+pub(crate) fn replace(
+    space: &TestSpace,
+    directory: &str,
+    prefix: &str,
+    change: impl Fn(&mut Vec<u8>),
+) {
     let found = crate::support::disk::files(&space.path(directory));
     let named = |path: &&std::path::PathBuf| {
         path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))

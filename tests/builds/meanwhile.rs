@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use crate::hidden_inputs::with_macro;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::hidden_inputs::{replace, toolchain_copy, with_macro};
 use crate::support::TestSpace;
 use crate::support::gate::Gate;
 
@@ -187,4 +189,93 @@ fn what_is_made_beside_the_inputs_does_not_matter() {
     assert!(build.wait().expect("cargo ends").success());
     space.remove("p/target");
     space.build("p").assert_compiled(&[], "nothing changed that it read");
+}
+
+/// Builds `p` while `change` happens, which `restore` takes back: what only the key names was another
+/// one for a part of the compilation.
+#[track_caller]
+fn check_not_stored(
+    prepare: impl Fn(&mut TestSpace),
+    change: impl Fn(&TestSpace),
+    restore: impl Fn(&TestSpace),
+) {
+    let gate = Gate::new();
+    let mut space = with_macro(&format!("{}\"one\".into()", gate.code()));
+    prepare(&mut space);
+    let mut command = space.cargo("p", ["build"]).command();
+    let mut build = command.stderr(Stdio::null()).spawn().expect("cargo can be started");
+    let _gate = gate.pass(|| change(&space));
+    assert!(build.wait().expect("cargo ends").success());
+    restore(&space);
+    space.remove("p/target");
+    let compiled = space.build("p").compiled;
+    assert!(compiled.contains(&"p(bin)".to_owned()), "{compiled:?}");
+    space.remove("p/target");
+    space.build("p").assert_compiled(&[], "nothing changed this time");
+}
+
+#[test]
+fn a_file_that_only_the_configuration_names_and_that_changes() {
+    check_not_stored(
+        |space| {
+            space.write("p/.kache.toml", "[cache]\nextra_inputs = [\"schema.txt\"]\n");
+            space.write("p/schema.txt", "one");
+        },
+        |space| drop(space.write("p/schema.txt", "two")),
+        |space| drop(space.write("p/schema.txt", "one")),
+    );
+}
+
+#[test]
+fn a_toolchain_that_is_replaced() {
+    // The time in the header of an archive's first member.
+    let turn = |space: &TestSpace| {
+        replace(space, "toolchain/lib/rustlib", "libstd-", |bytes| bytes[8 + 16] ^= 1);
+    };
+    let prepare = |space: &mut TestSpace| {
+        let copy = toolchain_copy(space);
+        space.use_toolchain(copy);
+    };
+    check_not_stored(prepare, turn, turn);
+}
+
+/// The calls of kache that a process of Cargo waits for.
+fn wrappers(cargo: u32) -> Vec<Pid> {
+    let is_wrapper = |stat: &str| {
+        let (name, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
+        let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse().ok());
+        name.ends_with("(kache") && parent == Some(cargo)
+    };
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let stat = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    let found = pids.filter(|pid| stat(pid).is_ok_and(|stat| is_wrapper(&stat)));
+    found.filter_map(Pid::from_raw).collect()
+}
+
+/// It used to be waited for, ten minutes and more for each of its units.
+#[test]
+fn a_build_that_is_suspended_holds_up_no_other() {
+    let gate = Gate::new();
+    let space = with_macro(&format!(
+        "if std::env::var_os(\"PASS\").is_none() {{ {} }}\n\"one\".into()",
+        gate.code()
+    ));
+    let mut command = space.cargo("p", ["build"]).command();
+    let mut build = command.stderr(Stdio::null()).spawn().expect("cargo can be started");
+    let cargo = build.id();
+    let _gate = gate.pass(|| {
+        let wrappers = wrappers(cargo);
+        assert!(!wrappers.is_empty());
+        for wrapper in &wrappers {
+            kill_process(*wrapper, Signal::STOP).expect("a wrapper can be stopped");
+        }
+        let other = space.cargo("p", ["build"]).variable("PASS", "1").target_directory("other");
+        let other = other.launched_by(["timeout", "60"]).run();
+        for wrapper in &wrappers {
+            kill_process(*wrapper, Signal::CONT).expect("a wrapper can go on");
+        }
+        assert!(other.status.success(), "{}", other.text());
+    });
+    assert!(build.wait().expect("cargo ends").success());
 }
