@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,7 @@ use crate::client;
 use crate::compile::Compiled;
 use crate::config::Config;
 use crate::explain;
+use crate::fs::{self, FileKind};
 use crate::index::Kind;
 use crate::inputs::Inputs;
 use crate::key::action_key;
@@ -30,7 +31,7 @@ use crate::library_path;
 use crate::outcome::Reason;
 use crate::process;
 use crate::queue::Entry;
-use crate::roots::RootSet;
+use crate::roots::{RootSet, names};
 use crate::seen::Seen;
 use crate::session::Session;
 use crate::store::evict::{is_due, is_far_above};
@@ -114,6 +115,8 @@ fn store(
     if seen.hides_text {
         bound.extend(read);
     }
+    bound.extend(seen.named);
+    bound.extend(roots_named(session, &manifest));
     manifest.inputs.extend(bound.iter().map(location));
     manifest.inputs.sort();
     manifest.inputs.dedup();
@@ -235,6 +238,32 @@ fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
         read.extend(session.roots.surviving(value.as_bytes()));
     }
     read
+}
+
+/// The roots that files of the checkout name by their paths, as far as inputs are found from there: what
+/// was read by such a path is this file everywhere, and not that of another checkout.
+fn roots_named(session: &Session, manifest: &Manifest) -> RootSet {
+    let roots = &session.roots;
+    let bases = manifest.inputs.iter().filter_map(|input| roots.base(&input.name));
+    let bases: BTreeSet<(Vec<u8>, Root)> = bases.collect();
+    let mut named = RootSet::default();
+    for input in &manifest.inputs {
+        let of_checkout = matches!(input.name.root, Some(Root::Workspace | Root::Package));
+        if !(of_checkout && matches!(input.kind, InputKind::File | InputKind::Program)) {
+            continue;
+        }
+        // To read a pipe may take for ever. What cannot be read has no value either, which is told when
+        // that is asked for.
+        let is_file = |path: &PathBuf| fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File);
+        let path = roots.resolve(&input.name).filter(is_file);
+        let Some(Ok(content)) = path.map(|path| fs::read(&path)) else { continue };
+        for (base, root) in &bases {
+            if !named.contains(*root) && names(&content, base) {
+                named.insert(*root);
+            }
+        }
+    }
+    named
 }
 
 fn location(root: Root) -> Input {

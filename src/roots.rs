@@ -20,6 +20,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use store_format::{Root, RootedPath};
+pub use text::names;
 
 /// All roots, in the order in which equal places are named: the first one wins.
 const ROOTS: [Root; 6] =
@@ -174,6 +175,19 @@ impl Roots {
         }
         name.pop();
         Some(RootedPath { root: Some(place.root), path: name })
+    }
+
+    /// The directory that a name starts from, and its root: the root itself, or one above it for a name
+    /// by way of `..`.
+    pub fn base(&self, name: &RootedPath) -> Option<(Vec<u8>, Root)> {
+        let root = name.root?;
+        let mut base = self.bytes(root, Form::Plain)?;
+        let mut rest = name.path.as_slice();
+        while let Some(below) = rest.strip_prefix(b"../") {
+            base = &base[..base.iter().rposition(|byte| *byte == b'/')?];
+            rest = below;
+        }
+        Some((base.to_vec(), root))
     }
 
     /// The path that a name stands for here; `None` if its root is unknown.

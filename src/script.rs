@@ -25,7 +25,7 @@ use crate::observe::{self, Observation, Observer, rules};
 use crate::outcome::Reason;
 use crate::process::end_like;
 use crate::publish;
-use crate::roots::Roots;
+use crate::roots::{RootSet, Roots};
 use crate::seen::{self, Seen};
 use crate::session::{Session, Turn};
 use crate::store::Store;
@@ -181,7 +181,7 @@ impl Run {
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
             let seen = publish::worth_keeping(&compiled)
-                .and_then(|()| self.seen(&compiled.stdout, observation))
+                .and_then(|()| self.seen(&arguments[0], &compiled.stdout, observation))
                 .and_then(|seen| self.of_one_toolchain(seen, started_ns));
             let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);
             self.session.account.missed(&self.session.store, &reason);
@@ -213,6 +213,7 @@ impl Run {
     /// What the run read and made, or why it cannot be stored.
     fn seen(
         &self,
+        executable: &OsStr,
         stdout: &[u8],
         observation: Result<Observation, String>,
     ) -> Result<Seen, Reason> {
@@ -239,7 +240,18 @@ impl Run {
             absent: found.absent,
             incremental: found.incremental,
             hides_text: false,
+            named: self.named_by(executable)?,
         })
+    }
+
+    /// The checkout, if its path is in the script: written there, it means this one everywhere.
+    fn named_by(&self, executable: &OsStr) -> Result<RootSet, Reason> {
+        let content = fs::read(Path::new(executable))
+            .map_err(|error| Reason::Uncacheable(error.to_string()))?;
+        let mut checkout = RootSet::default();
+        checkout.insert(Root::Workspace);
+        checkout.insert(Root::Package);
+        Ok(self.session.roots.surviving(&content).intersection(checkout))
     }
 
     /// What the script itself declares: `rerun-if-changed` and `rerun-if-env-changed`.

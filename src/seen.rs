@@ -18,7 +18,7 @@ use crate::invocation::{Invocation, SearchKind};
 use crate::observe::rules::{self, Found};
 use crate::observe::{Observation, flat, has_parents};
 use crate::outcome::Reason;
-use crate::roots::Roots;
+use crate::roots::{RootSet, Roots};
 use crate::strangers;
 use crate::wrap::Compilation;
 
@@ -33,6 +33,8 @@ pub struct Seen {
     pub incremental: BTreeSet<PathBuf>,
     /// Whether an output may contain text in a form that a scan of its bytes does not find.
     pub hides_text: bool,
+    /// Roots whose paths are in what ran: what it read and said is about this place.
+    pub named: RootSet,
 }
 
 /// Collects both for a compilation, or says why it cannot be stored.
@@ -87,7 +89,8 @@ pub fn of_compilation(
     }
     let hides_text = !invocation.scannable(|| have_plain_metadata(&outputs));
     let outputs = outputs.into_iter().collect();
-    Ok(Seen { inputs, outputs, absent, incremental, hides_text })
+    let named = RootSet::default();
+    Ok(Seen { inputs, outputs, absent, incremental, hides_text, named })
 }
 
 fn have_plain_metadata(outputs: &BTreeSet<PathBuf>) -> bool {

@@ -1,5 +1,6 @@
 //! Texts with the roots replaced by markers, and the way back.
 
+use memchr::memmem;
 use store_format::Root;
 use store_format::dep_info::makefile_marker;
 
@@ -88,6 +89,12 @@ impl Roots {
         text.extend_from_slice(rest);
         Some(text)
     }
+}
+
+/// Whether a text names a path, or one below it.
+pub fn names(text: &[u8], path: &[u8]) -> bool {
+    memmem::find_iter(text, path)
+        .any(|at| begins_path(&text[..at]) && ends_path(&text[at + path.len()..]))
 }
 
 const LITERAL_NUL: [u8; 3] = [0, b'0', 0];

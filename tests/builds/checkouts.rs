@@ -268,3 +268,62 @@ fn without_path_normalization_checkouts_have_nothing_in_common() {
         assert_eq!(space.output_of(&program).trim_end(), package);
     }
 }
+
+/// Builds `p`, whose files name it by its place, and a copy of it when the file that is read there has
+/// changed: what was written down means the first one still.
+#[track_caller]
+fn check_named_by_its_place(space: &TestSpace, put: impl Fn(&TestSpace, &str)) {
+    space.write("p/data.txt", "one");
+    put(space, &space.path("p").display().to_string());
+    space.build("p");
+    assert_eq!(space.output_of("p/target/debug/p"), "one\n");
+    space.remove("p/target");
+    space.copy_tree(space.path("p"), "q");
+    space.write("p/data.txt", "two");
+    for directory in ["q", "p", "q"] {
+        space.remove(format!("{directory}/target"));
+        space.build(directory);
+        assert_eq!(space.output_of(&format!("{directory}/target/debug/p")), "two\n", "{directory}");
+    }
+}
+
+#[test]
+fn a_file_that_the_source_names_by_its_place() {
+    let space = TestSpace::new();
+    space.package("p", "", &[]);
+    check_named_by_its_place(&space, |space, place| {
+        let text =
+            format!("fn main() {{ println!(\"{{}}\", include_str!(\"{place}/data.txt\")); }}\n");
+        space.write("p/src/main.rs", text);
+    });
+}
+
+#[test]
+fn a_file_that_a_script_names_by_its_place() {
+    let space = with_script("String::new()");
+    let script = space.read("p/build.rs");
+    check_named_by_its_place(&space, |space, place| {
+        let body = format!("std::fs::read_to_string(\"{place}/data.txt\").unwrap()");
+        space.write("p/build.rs", script.replace("String::new()", &body));
+    });
+}
+
+#[test]
+fn a_file_beside_the_checkout_that_the_source_names_by_its_place() {
+    let space = TestSpace::new();
+    space.package("x/p", "[workspace]\n", &[]);
+    let place = space.path("x").display().to_string();
+    let text = format!("fn main() {{ println!(\"{{}}\", include_str!(\"{place}/data.txt\")); }}\n");
+    space.write("x/p/src/main.rs", text);
+    space.copy_tree(space.path("x/p"), "y/p");
+    for name in ["x/data.txt", "y/data.txt"] {
+        space.write(name, "one");
+    }
+    space.build("x/p");
+    space.write("x/data.txt", "two");
+    for directory in ["y/p", "x/p"] {
+        space.remove(format!("{directory}/target"));
+        space.build(directory);
+        assert_eq!(space.output_of(&format!("{directory}/target/debug/p")), "two\n", "{directory}");
+    }
+}
