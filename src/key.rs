@@ -90,9 +90,7 @@ impl UnitComponents {
         components.add(Component::Salt, config.key_salt.clone().unwrap_or_default().into_bytes());
         components.add(Component::PathNormalization, place(config));
         if !config.extra_inputs.is_empty() {
-            let base = workspace_directory().unwrap_or_default();
-            let value = extra::digest(&config.extra_inputs, &base, memo);
-            components.add(Component::ExtraInputs, value);
+            components.add(Component::ExtraInputs, extra_inputs(config, memo));
         }
         components
     }
@@ -100,9 +98,8 @@ impl UnitComponents {
     /// Whether the files of `extra_inputs` are what they were.
     pub fn has_extra_inputs_of_now(&self, config: &Config, memo: &Memo) -> bool {
         let is_extra = |part: &&Part| part.component == Component::ExtraInputs;
-        let Some(known) = self.parts.iter().find(is_extra) else { return true };
-        let base = workspace_directory().unwrap_or_default();
-        extra::digest(&config.extra_inputs, &base, memo) == known.value
+        let known = self.parts.iter().find(is_extra);
+        known.is_none_or(|known| extra_inputs(config, memo) == known.value)
     }
 
     pub fn add(&mut self, component: Component, value: Vec<u8>) {
@@ -127,6 +124,11 @@ impl UnitComponents {
         }
         UnitKey(finish(&hasher))
     }
+}
+
+fn extra_inputs(config: &Config, memo: &Memo) -> Vec<u8> {
+    let base = workspace_directory().unwrap_or_default();
+    extra::digest(&config.extra_inputs, &base, memo)
 }
 
 /// The action key, or `None` if an input has no value now.

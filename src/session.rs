@@ -60,20 +60,6 @@ pub struct Session {
     pub account: Account,
 }
 
-/// Waits for the end of a process, as long as that can be expected.
-fn wait_for_owner(owner: ProcessId) -> Waited {
-    let began = Instant::now();
-    while began.elapsed() < WAIT_MAX {
-        if wait(owner, LOOK_INTERVAL) == Waited::Gone {
-            return Waited::Gone;
-        }
-        if is_stopped(owner) {
-            break;
-        }
-    }
-    Waited::TimedOut
-}
-
 /// What a lookup found.
 #[derive(Debug)]
 pub enum Lookup {
@@ -308,4 +294,18 @@ fn find_result(store: &Store, action: ActionKey) -> Option<Stored> {
     let found = store.index.find(Kind::Result, &action.0)?;
     let result = ResultRecord::decode(action, &found.payload).ok()?;
     Some(Stored { result, is_durable: found.is_durable })
+}
+
+/// Waits for the end of a process, as long as that can be expected.
+fn wait_for_owner(owner: ProcessId) -> Waited {
+    let began = Instant::now();
+    while began.elapsed() < WAIT_MAX {
+        if wait(owner, LOOK_INTERVAL) == Waited::Gone {
+            return Waited::Gone;
+        }
+        if is_stopped(owner) {
+            break;
+        }
+    }
+    Waited::TimedOut
 }

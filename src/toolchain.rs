@@ -68,15 +68,11 @@ pub fn identify(
     target: Option<&OsStr>,
 ) -> Result<Toolchain, ToolchainError> {
     let program = executable(program)?;
-    let host = record_key(&program, sysroot, None);
-    let known = || {
-        recall(store, &host, target)
-            .or_else(|| recall(store, &record_key(&program, sysroot, Some(target?)), None))
-    };
+    let known = || recall(store, &program, sysroot, target).map(from_record);
     if let Some(known) = known() {
         return Ok(known);
     }
-    let examiner = match store.index.claim(&host) {
+    let examiner = match store.index.claim(&record_key(&program, sysroot, None)) {
         Claim::Busy(examiner) => Some(examiner),
         claim => {
             // It is for the process that does the work.
@@ -100,10 +96,7 @@ pub fn refuse_changed(
     since_ns: i64,
 ) -> Result<(), Reason> {
     let is_still = || {
-        let program = executable(program).ok()?;
-        let of_host = recorded(store, &record_key(&program, sysroot, None), target);
-        let of_target = || recorded(store, &record_key(&program, sysroot, Some(target?)), None);
-        let record = of_host.or_else(of_target)?;
+        let record = recall(store, &executable(program).ok()?, sysroot, target)?;
         let is_old = |file: &ToolchainFile| file.ctime_ns <= since_ns;
         Some(record.digest == toolchain.digest && record.files.iter().all(is_old))
     };
@@ -120,7 +113,7 @@ pub fn presumed(store: &Store, program: &OsStr) -> Result<Digest, ToolchainError
 /// Has a process of its own examine a toolchain that is not known.
 pub fn examine_ahead(store: &Store, program: &OsStr) {
     let Ok(program) = executable(program) else { return };
-    if recall(store, &record_key(&program, None, None), None).is_none() {
+    if recall(store, &program, None, None).is_none() {
         begin_to_examine(store, &program, None, None);
     }
 }
@@ -182,8 +175,15 @@ fn from_record(record: ToolchainRecord) -> Toolchain {
     Toolchain { digest: record.digest, sysroot: PathBuf::from(OsString::from_vec(record.sysroot)) }
 }
 
-fn recall(store: &Store, key: &Digest, target: Option<&OsStr>) -> Option<Toolchain> {
-    recorded(store, key, target).map(from_record)
+/// What is recorded of a toolchain with the host's files, or with those of `target` besides.
+fn recall(
+    store: &Store,
+    program: &Path,
+    sysroot: Option<&Path>,
+    target: Option<&OsStr>,
+) -> Option<ToolchainRecord> {
+    recorded(store, &record_key(program, sysroot, None), target)
+        .or_else(|| recorded(store, &record_key(program, sysroot, Some(target?)), None))
 }
 
 /// The recorded toolchain, if each of its files looks as it did, those of `target` among them.

@@ -93,8 +93,8 @@ fn collect(
 ) -> Result<Option<Evicted>> {
     let awaited = extent == Extent::Awaited;
     // One build after the other may be told to wait: one process that does is enough.
-    let turn = if awaited { Some(Right::try_await(store)?) } else { None };
-    if matches!(turn, Some(None)) {
+    let sole = if awaited { Right::try_await(store)? } else { None };
+    if awaited && sole.is_none() {
         return Ok(None);
     }
     let right = match (Right::try_take(store)?, extent) {

@@ -8,22 +8,18 @@ mod view;
 
 use super::inventory::Inventory;
 use super::output::Console;
-use super::signals::Signals;
+use super::signals::{Signals, on_terminal, pressed};
 use super::{Since, UsageError, configuration, daemon, times};
 use crate::config::Config;
 use crate::events::Follower;
 use anyhow::{Context, Result};
 use model::{Model, Tab};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{
-    self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
-};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How often the log is looked at while nobody presses a key.
-const TICK: Duration = Duration::from_millis(250);
 /// How often the daemon is asked.
 const DAEMON_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the store is looked at while builds use it, and while none does.
@@ -54,14 +50,10 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         Follower::since(&config.cache_dir, since_ms).context("read the event log")?;
     let mut model = Model::new(config.cache_dir.clone(), config.max_size_bytes);
     model.extend(events);
-    let signals = Signals::take()?;
-    let mut terminal = ratatui::try_init().context("set the terminal up")?;
-    let result = follow(&mut terminal, &mut model, follower, &config, console, &signals);
-    ratatui::try_restore().context("restore the terminal")?;
-    // It shows the cursor again.
-    drop(terminal);
-    signals.obey()?;
-    result.map(|()| ExitCode::SUCCESS)
+    on_terminal(|terminal, signals| {
+        follow(terminal, &mut model, follower, &config, console, signals)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows what goes on until a key or a signal ends it.
@@ -92,11 +84,7 @@ fn follow(
         let now_ms = times::now_ms();
         let color = console.has_color();
         terminal.draw(|frame| view::draw(frame, model, now_ms, color)).context("draw")?;
-        if event::poll(TICK).context("wait for a key")?
-            && let Input::Key(key) = event::read().context("read a key")?
-            && key.kind == KeyEventKind::Press
-            && handle(key, model)
-        {
+        if pressed()?.is_some_and(|key| handle(key, model)) {
             return Ok(());
         }
     }

@@ -1,9 +1,41 @@
-//! Ends that come from outside, for commands that have something to put back first.
+//! Ends that come from outside, for commands that have something to put back first: the terminal, above
+//! all.
 
 use anyhow::{Context, Result};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{Event, KeyEvent, KeyEventKind, poll, read};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long a signal may take to be noticed while nobody presses a key.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Has `show` use the whole terminal, and gives that back however it ends.
+pub(super) fn on_terminal(
+    show: impl FnOnce(&mut DefaultTerminal, &Signals) -> Result<()>,
+) -> Result<()> {
+    let signals = Signals::take()?;
+    let mut terminal = ratatui::try_init().context("set the terminal up")?;
+    let result = show(&mut terminal, &signals);
+    ratatui::try_restore().context("restore the terminal")?;
+    // It shows the cursor again.
+    drop(terminal);
+    signals.obey()?;
+    result
+}
+
+/// A key, if one is pressed within a moment.
+pub(super) fn pressed() -> Result<Option<KeyEvent>> {
+    if !poll(TICK).context("wait for a key")? {
+        return Ok(None);
+    }
+    Ok(match read().context("read a key")? {
+        Event::Key(key) if key.kind == KeyEventKind::Press => Some(key),
+        _ => None,
+    })
+}
 
 /// The signal that was to end this process; none as long as it is 0.
 #[derive(Debug)]

@@ -170,7 +170,6 @@ impl Config {
     /// What keeps the remote from being one, and what to do about it.
     pub fn gap(&self) -> Option<(&'static str, &'static str)> {
         let remote = &self.remote;
-        let is_set = |value: &Option<String>| value.is_some();
         match remote.kind {
             RemoteKind::Filesystem if remote.path.is_none() => Some((
                 "`remote.type` is `filesystem`, and `remote.path` is not set",
@@ -183,7 +182,7 @@ impl Config {
             RemoteKind::S3 if remote.bucket.as_deref() == Some("") => {
                 Some(("`remote.bucket` is empty", "`kache config set remote.bucket NAME`"))
             }
-            RemoteKind::S3 if is_set(&remote.access_key) != is_set(&remote.secret_key) => Some((
+            RemoteKind::S3 if remote.access_key.is_some() != remote.secret_key.is_some() => Some((
                 "one of the access key and the secret key is set without the other: neither is used",
                 "set both, or none",
             )),

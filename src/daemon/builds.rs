@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::fs;
 use crate::index::wait::{self, Waited};
 use crate::remote::build::{all_builds, identity, list_of_build, project_identity, selection};
-use crate::remote::{Remote, RemoteError, adopt_manifests};
+use crate::remote::{Remote, RemoteError, adopt_manifests, unless_damaged};
 use crate::times;
 
 use super::transfers::{Fetched, Purpose, Transfers};
@@ -414,12 +414,7 @@ impl Builds {
         let Some(lockfile) = build.lockfile() else { return Ok(()) };
         let selection = build.selection();
         let exact = build.identity(&lockfile, &self.config);
-        let earlier = match remote.build(&exact, &selection).await {
-            // It is written over.
-            Err(RemoteError::Damaged { .. }) => None,
-            earlier => earlier?,
-        };
-        let earlier = earlier.unwrap_or_default();
+        let earlier = unless_damaged(remote.build(&exact, &selection).await)?.unwrap_or_default();
         let known: HashSet<_> = earlier.actions.iter().map(|action| action.action).collect();
         if list.actions.iter().all(|action| known.contains(&action.action)) {
             return Ok(());

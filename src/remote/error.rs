@@ -45,6 +45,14 @@ impl RemoteError {
     }
 }
 
+/// What is there, for who writes it anew: what is damaged is as good as absent.
+pub fn unless_damaged<T>(found: Result<Option<T>, RemoteError>) -> Result<Option<T>, RemoteError> {
+    match found {
+        Err(RemoteError::Damaged { .. }) => Ok(None),
+        found => found,
+    }
+}
+
 /// Why an object cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {

@@ -34,7 +34,7 @@ use crate::store::Store;
 use backend::{Backend, Body, Content};
 use damaged::Damaged;
 use error::ReadError;
-pub use error::{Damage, LocalError, RemoteError};
+pub use error::{Damage, LocalError, RemoteError, unless_damaged};
 use filesystem::Directory;
 use object::Sealer;
 use s3::Bucket;
@@ -286,11 +286,7 @@ impl Remote {
         let Some(ours) = ours.and_then(|record| ManifestList::decode(&record).ok()) else {
             return Ok(Transferred::default());
         };
-        let theirs = match self.find_manifests(unit).await {
-            Err(RemoteError::Damaged { .. }) => None,
-            theirs => theirs?,
-        };
-        let theirs = theirs.unwrap_or_default();
+        let theirs = unless_damaged(self.find_manifests(unit).await)?.unwrap_or_default();
         if ours.manifests().iter().all(|manifest| theirs.manifests().contains(manifest)) {
             return Ok(Transferred { requests: 1, ..Transferred::default() });
         }

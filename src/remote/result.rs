@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use store_format::object::{PART_FRAME_BYTES, PART_FRAME_HEAD, part_frame};
 use store_format::{ActionKey, Digest, Kind, ObjectKind, Output, ResultRecord};
@@ -21,6 +20,7 @@ use super::within::place_within;
 use crate::fs;
 use crate::store::ingest::adopt;
 use crate::store::{Store, current_boot};
+use crate::times;
 
 /// Bytes that are moved at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -135,12 +135,11 @@ pub(super) fn unpack(
     if !input.fill_buf().map_err(|_| Damage::Length)?.is_empty() {
         return Err(Damage::Length.into());
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let result = ResultRecord {
         boot: current_boot(),
         fetched: true,
         // It is here from now on, however old it is where it was made.
-        created_s: now.as_secs(),
+        created_s: times::now_ms() / 1000,
         ..record
     };
     let put = store.index.put(Kind::Result, &action.0, &result.encode());

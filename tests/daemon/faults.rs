@@ -126,13 +126,18 @@ fn a_stub_that_does_nothing_wrong_changes_nothing() {
     assert_eq!(hits(&machine), SAMPLE_UNITS.len() + 1, "{}", machine.log());
 }
 
-#[test]
-fn what_could_not_be_uploaded_is_uploaded_by_a_later_daemon() {
-    let origin = origin();
-    let stub = Stub::start(Fault::Status(503), origin.server.port);
+/// A machine that has built `fresh`, and a stub in front of its server that refuses every request.
+fn with_refused_upload() -> (Stub, Machine) {
+    let stub = Stub::start(Fault::Status(503), origin().server.port);
     let machine = of_port(stub.port);
     machine.space.package("fresh", "", &[("src/lib.rs", "pub fn fresh() {}")]);
     machine.space.build("fresh");
+    (stub, machine)
+}
+
+#[test]
+fn what_could_not_be_uploaded_is_uploaded_by_a_later_daemon() {
+    let (stub, machine) = with_refused_upload();
     let stopped = Instant::now();
     machine.kache(&["daemon", "stop"]);
     assert!(stopped.elapsed() < Duration::from_secs(80), "{:?}", stopped.elapsed());
@@ -141,18 +146,14 @@ fn what_could_not_be_uploaded_is_uploaded_by_a_later_daemon() {
     machine.kache(&["daemon", "start"]);
     machine.kache(&["daemon", "stop"]);
     assert_eq!(machine.queued(), 0, "{}", machine.log());
-    let second = of_port(origin.server.port).with_checkout_of(&machine, "fresh", "other");
+    let second = of_port(origin().server.port).with_checkout_of(&machine, "fresh", "other");
     second.kache(&["daemon", "start"]);
     second.space.build("other").assert_compiled(&[], &second.log());
 }
 
 #[test]
 fn a_daemon_that_stops_tries_at_once_what_failed_before() {
-    let origin = origin();
-    let stub = Stub::start(Fault::Status(503), origin.server.port);
-    let machine = of_port(stub.port);
-    machine.space.package("fresh", "", &[("src/lib.rs", "pub fn fresh() {}")]);
-    machine.space.build("fresh");
+    let (stub, machine) = with_refused_upload();
     machine.kache(&["daemon", "stop"]);
     let before = machine.log().matches("look at results/").count();
     machine.kache(&["daemon", "start"]);

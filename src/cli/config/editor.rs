@@ -2,20 +2,15 @@
 
 use super::super::UsageError;
 use super::super::output::Console;
-use super::super::signals::Signals;
+use super::super::signals::{Signals, on_terminal, pressed};
 use super::model::{Editor, Mode};
 use super::{target_file, view};
 use anyhow::{Context, Result};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{
-    self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
-};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
 
-/// How long a signal may take to be noticed while nobody presses a key.
-const TICK: Duration = Duration::from_millis(250);
 /// Settings that a page key moves by.
 const PAGE: isize = 10;
 
@@ -26,14 +21,8 @@ pub(super) fn run(console: &Console) -> Result<ExitCode> {
             .into());
     }
     let mut editor = Editor::open(&target_file()?, &crate::env::value)?;
-    let signals = Signals::take()?;
-    let mut terminal = ratatui::try_init().context("set the terminal up")?;
-    let result = edit(&mut terminal, &mut editor, console.has_color(), &signals);
-    ratatui::try_restore().context("restore the terminal")?;
-    // It shows the cursor again.
-    drop(terminal);
-    signals.obey()?;
-    result.map(|()| ExitCode::SUCCESS)
+    on_terminal(|terminal, signals| edit(terminal, &mut editor, console.has_color(), signals))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn edit(
@@ -44,11 +33,7 @@ fn edit(
 ) -> Result<()> {
     while !signals.came() {
         terminal.draw(|frame| view::draw(frame, editor, color)).context("draw")?;
-        if event::poll(TICK).context("wait for a key")?
-            && let Input::Key(key) = event::read().context("read a key")?
-            && key.kind == KeyEventKind::Press
-            && handle(key, editor)
-        {
+        if pressed()?.is_some_and(|key| handle(key, editor)) {
             return Ok(());
         }
     }
