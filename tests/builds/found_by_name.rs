@@ -100,6 +100,39 @@ fn a_program_that_is_looked_for_and_not_run() {
     check_noticed(&mut space, &AGAIN, use_tools);
 }
 
+/// A script that runs `describe` by a `PATH` that only this command has.
+fn with_own_path(otherwise: &str) -> TestSpace {
+    with_script(&format!(
+        "let directories = [here.join(\"../first\"), here.join(\"../second\")];\n\
+         let path = std::env::join_paths(directories).unwrap();\n\
+         match Command::new(\"describe\").env(\"PATH\", path).output() {{\n\
+         Ok(output) => String::from_utf8(output.stdout).unwrap().trim_end().to_owned(),\n\
+         Err(error) => {otherwise},\n}}"
+    ))
+}
+
+#[test]
+fn a_program_that_appears_earlier_on_the_path_of_a_command() {
+    let mut space = with_own_path("panic!(\"{error}\")");
+    std::fs::create_dir(space.path("first")).expect("a directory can be created");
+    space.write_program("second/describe", "#!/bin/sh\necho one\n");
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("first/describe"),
+        Value::Two => drop(space.write_program("first/describe", "#!/bin/sh\necho two\n")),
+    });
+}
+
+#[test]
+fn a_program_that_appears_on_the_path_of_a_command() {
+    let mut space =
+        with_own_path("error.kind().to_string().replace(\"entity not found\", \"one\")");
+    std::fs::create_dir(space.path("second")).expect("a directory can be created");
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("second/describe"),
+        Value::Two => drop(space.write_program("second/describe", "#!/bin/sh\necho two\n")),
+    });
+}
+
 /// It asks the kernel where it lies.
 #[test]
 fn a_program_behind_a_link_that_is_turned() {

@@ -874,3 +874,20 @@ fn a_file_that_only_the_configuration_names() {
     space.write("p/schema/notes.txt", "not an input");
     again("no glob matches it", &[]);
 }
+
+/// The shell holds all variables; the compiler behind it is known by the toolchain.
+#[test]
+fn a_variable_that_a_shell_around_the_compiler_reads() {
+    let mut space = TestSpace::new();
+    let source = "fn main() { println!(\"{}\", if cfg!(colour) { \"two\" } else { \"one\" }); }\n";
+    space.package("p", "", &[("src/main.rs", source)]);
+    let wrapper = space.write_program(
+        "wrapper",
+        "#!/bin/sh\ncompiler=$1\nshift\n\
+         [ \"$COLOUR\" = two ] && set -- \"$@\" --cfg colour\nexec \"$compiler\" \"$@\"\n",
+    );
+    space.set_variable("RUSTC_WORKSPACE_WRAPPER", &wrapper.display().to_string());
+    check_noticed(&mut space, &["p(bin)"], |space, value| {
+        space.set_variable("COLOUR", value.text());
+    });
+}

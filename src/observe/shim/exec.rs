@@ -90,7 +90,8 @@ impl Executable {
         }
     }
 
-    /// Follows `PATH` as the C library does, and records what came out.
+    /// Follows `PATH` as the C library does, and records what came out. Where nothing was found is
+    /// recorded too: the list may be this command's own.
     fn search(&mut self, name: &[u8]) {
         if name.contains(&b'/') {
             self.set_path(AT_FDCWD, name);
@@ -107,10 +108,14 @@ impl Executable {
                 Some(b'/') => self.set(&[directory, b"/", name]),
                 Some(_) => self.set_below(AT_FDCWD, &[directory, b"/", name]),
             };
-            if is_set && system::is_executable(self.path.as_ptr().cast()) {
+            if !is_set {
+                continue;
+            }
+            if system::is_executable(self.path.as_ptr().cast()) {
                 log::text(PROGRAM, &[name, b"\0", self.path()]);
                 return;
             }
+            failed(AT_FDCWD, self.path(), system::ENOENT);
         }
         self.length = 0;
         log::text(PROGRAM, &[name, b"\0"]);
