@@ -26,9 +26,14 @@ pub fn refuse_changed(
             // Cargo changes it all the time; the names that matter are not of its making.
             InputKind::Listing if listing::is_cargos(&input.name) => false,
             InputKind::File | InputKind::Listing | InputKind::Presence | InputKind::LinkTarget => {
-                values.path(input).is_none_or(|path| match fs::stat(&path) {
+                values.path(input).is_none_or(|path| match fs::lstat(&path) {
                     // Whatever came and went in between, it is as the compiler found it.
                     Err(error) if error.is_absent() && absent.contains(input) => false,
+                    Ok(stat)
+                        if stat.kind == FileKind::Directory && input.kind != InputKind::Listing =>
+                    {
+                        ways.lead_to_another_directory(&path)
+                    }
                     _ => ways.lead_to_change(&path),
                 })
             }
@@ -78,6 +83,12 @@ impl Ways {
             }
         }
         true
+    }
+
+    /// Whether something else may be where a directory is. What is made in it and removed changes it as
+    /// well (git does that), but not the directory in which it is.
+    fn lead_to_another_directory(&mut self, path: &Path) -> bool {
+        self.lead_to_change(path) && path.parent().is_none_or(|above| self.lead_to_change(above))
     }
 
     /// Whether a link on the way was turned, or a directory on it was moved to its place: that

@@ -425,6 +425,8 @@ impl<'a> Sorter<'a> {
 
     fn inputs(mut self, roots: &Roots) -> Vec<Input> {
         if self.compares_files {
+            // To such a system a link to an equal file is another one.
+            self.links.extend(&self.present);
             self.files.append(&mut self.present);
         }
         let others = [&self.files, &self.executed, &self.listings, &self.present];

@@ -441,31 +441,70 @@ fn git(space: &TestSpace, arguments: &[&str]) {
     succeed(&mut command);
 }
 
-/// Git only looks at the files that it knows, and compares what it sees with its index.
+/// Git only looks at the files that it knows, and compares what it sees with its index. To write that
+/// again, it would make a file beside it, which it removes when nothing is new.
 #[track_caller]
-fn check_work_tree(edit: &str) {
-    let mut space = with_script(
+fn check_work_tree(change: impl Fn(&TestSpace)) {
+    let space = with_script(
         "let name = run(Command::new(\"git\").args([\"describe\", \"--always\", \"--dirty\"]));\n\
          if name.ends_with(\"-dirty\") { \"two\".into() } else { \"one\".into() }",
     );
     space.write("p/.gitignore", "target\nCargo.lock\n");
     space.write("p/notes.txt", "clean");
+    space.write("p/equal.txt", "clean");
+    std::os::unix::fs::symlink("notes.txt", space.path("p/link")).expect("a link can be made");
+    // Where files are as new as its index, git looks into them and writes it again.
+    let mut touch = Command::new("find");
+    touch.arg(space.path("p")).args(["-exec", "touch", "-h", "-d", "2020-01-01", "{}", "+"]);
+    succeed(&mut touch);
     git(&space, &["init", "-q"]);
     git(&space, &["add", "."]);
     git(&space, &["commit", "-q", "-m", "first"]);
-    check_right(&mut space, |space, value| {
-        space.write("p/notes.txt", if value == Value::One { "clean" } else { edit });
-    });
+    for (value, expected) in [("one", None), ("one", Some(&[][..])), ("two", Some(&AGAIN[..]))] {
+        if value == "two" {
+            change(&space);
+        }
+        space.remove("p/target");
+        let build = space.build("p");
+        if let Some(expected) = expected {
+            build.assert_compiled(expected, value);
+        }
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value);
+    }
 }
 
 #[test]
 fn a_work_tree_with_a_file_of_another_size() {
-    check_work_tree("no longer clean");
+    check_work_tree(|space| drop(space.write("p/notes.txt", "no longer clean")));
 }
 
 #[test]
 fn a_work_tree_with_a_file_of_the_same_size() {
-    check_work_tree("dirty");
+    check_work_tree(|space| drop(space.write("p/notes.txt", "dirty")));
+}
+
+#[test]
+fn a_work_tree_with_a_link_to_an_equal_file() {
+    check_work_tree(|space| {
+        space.remove("p/link");
+        std::os::unix::fs::symlink("equal.txt", space.path("p/link")).expect("a link can be made");
+    });
+}
+
+#[test]
+fn a_work_tree_with_an_equal_file_instead_of_a_link() {
+    check_work_tree(|space| {
+        space.remove("p/link");
+        space.write("p/link", "clean");
+    });
+}
+
+#[test]
+fn a_work_tree_with_a_file_that_may_be_run() {
+    check_work_tree(|space| {
+        let permissions = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(space.path("p/notes.txt"), permissions).expect("one's own file");
+    });
 }
 
 /// Builds `p` from nothing again and again, and checks that its script has had its effect each time.

@@ -659,6 +659,16 @@ pub(crate) fn toolchain_copy(space: &TestSpace) -> Toolchain {
     Toolchain::witnessed(&space.path(""), "witness-copy", &copy)
 }
 
+/// Where in a space with such a copy the libraries for the host are. The original may have more targets.
+pub(crate) fn host_libraries() -> String {
+    let original = crate::support::toolchain::sysroot();
+    let output =
+        succeed(Command::new(original.join("bin/rustc")).args(["--print", "target-libdir"]));
+    let text = String::from_utf8(output.stdout).expect("the path is text");
+    let inside = Path::new(text.trim_end()).strip_prefix(original).expect("a part of it");
+    format!("toolchain/{}", inside.display())
+}
+
 /// Replaces a file of the copied toolchain by one with another content.
 pub(crate) fn replace(
     space: &TestSpace,
@@ -694,13 +704,10 @@ fn a_toolchain_rebuilt_under_the_same_version() {
     assert_eq!(build(&space), ["p(bin)"], "the compiler changed");
     assert_eq!(build(&space), [""; 0], "nothing changed since");
     // The time in the header of an archive's first member.
-    replace(&space, "toolchain/lib/rustlib", "libstd-", |bytes| bytes[8 + 16] ^= 1);
+    replace(&space, &host_libraries(), "libstd-", |bytes| bytes[8 + 16] ^= 1);
     assert_eq!(build(&space), ["p(bin)"], "the standard library changed");
     assert_eq!(build(&space), [""; 0], "nothing changed since");
-    let libraries = crate::support::disk::files(&space.path("toolchain/lib/rustlib"));
-    let std = libraries.iter().find(|path| path.display().to_string().contains("/lib/libstd-"));
-    let target = std.and_then(|path| path.ancestors().nth(2)).expect("the host has libraries");
-    let backends = target.join("codegen-backends");
+    let backends = space.path(host_libraries()).with_file_name("codegen-backends");
     assert!(!backends.exists(), "there are code generators already");
     space.write(backends.join("librustc_codegen_other.so"), "");
     assert_eq!(build(&space), ["p(bin)"], "a code generator came");

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::hidden_inputs::{replace, toolchain_copy, with_macro};
+use crate::hidden_inputs::{host_libraries, replace, toolchain_copy, with_macro};
 use crate::support::TestSpace;
 use crate::support::gate::Gate;
 
@@ -230,7 +230,7 @@ fn a_file_that_only_the_configuration_names_and_that_changes() {
 fn a_toolchain_that_is_replaced() {
     // The time in the header of an archive's first member.
     let turn = |space: &TestSpace| {
-        replace(space, "toolchain/lib/rustlib", "libstd-", |bytes| bytes[8 + 16] ^= 1);
+        replace(space, &host_libraries(), "libstd-", |bytes| bytes[8 + 16] ^= 1);
     };
     let prepare = |space: &mut TestSpace| {
         let copy = toolchain_copy(space);
