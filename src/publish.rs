@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +37,9 @@ use crate::session::Session;
 use crate::store::evict::{is_due, is_far_above};
 use crate::store::ingest::ingest;
 use crate::store::{Store, current_boot};
+
+/// Bytes of a file that are looked through at a time.
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// Whether an action ended in a way that can be stored.
 pub fn worth_keeping(compiled: &Compiled) -> Result<(), Reason> {
@@ -240,30 +243,48 @@ fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
     read
 }
 
-/// The roots that files of the checkout name by their paths, as far as inputs are found from there: what
-/// was read by such a path is this file everywhere, and not that of another checkout.
+/// The roots that files name by their paths, as far as inputs are found from there: what was read by such
+/// a path is this file everywhere, and not that of another checkout.
 fn roots_named(session: &Session, manifest: &Manifest) -> RootSet {
     let roots = &session.roots;
     let bases = manifest.inputs.iter().filter_map(|input| roots.base(&input.name));
     let bases: BTreeSet<(Vec<u8>, Root)> = bases.collect();
+    // The bytes around a path tell whether it is one.
+    let overlap = bases.iter().map(|(base, _)| base.len()).max().unwrap_or(0) + 2;
     let mut named = RootSet::default();
-    for input in &manifest.inputs {
-        let of_checkout = matches!(input.name.root, Some(Root::Workspace | Root::Package));
-        if !(of_checkout && matches!(input.kind, InputKind::File | InputKind::Program)) {
+    let read = manifest.inputs.iter();
+    for input in read.filter(|input| matches!(input.kind, InputKind::File | InputKind::Program)) {
+        let Some(path) = roots.resolve(&input.name).filter(|path| may_name(input, path)) else {
             continue;
-        }
-        // To read a pipe may take for ever. What cannot be read has no value either, which is told when
-        // that is asked for.
-        let is_file = |path: &PathBuf| fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File);
-        let path = roots.resolve(&input.name).filter(is_file);
-        let Some(Ok(content)) = path.map(|path| fs::read(&path)) else { continue };
-        for (base, root) in &bases {
-            if !named.contains(*root) && names(&content, base) {
-                named.insert(*root);
+        };
+        let scanned = fs::read_in_windows(&path, WINDOW_BYTES, |window| {
+            for (base, root) in &bases {
+                if !named.contains(*root) && names(window, base) {
+                    named.insert(*root);
+                }
             }
+            overlap.min(window.len())
+        });
+        // It has no value either, which is told when that is asked for.
+        if let Err(error) = scanned {
+            crate::log::debug!("{error}");
         }
     }
     named
+}
+
+/// Whether a file is looked into for the checkout's path. What a package manager or a toolchain brought
+/// is the same in every checkout; of other files outside of it, those that people write are small.
+fn may_name(input: &Input, path: &Path) -> bool {
+    const WRITTEN_BYTES_MAX: u64 = 1 << 20;
+    let bytes_max = match input.name.root {
+        Some(Root::Workspace | Root::Package) => u64::MAX,
+        Some(Root::Build | Root::Sysroot) => return false,
+        Some(Root::CargoHome) if input.name.path.starts_with(b"registry/") => return false,
+        Some(Root::CargoHome | Root::Home) | None => WRITTEN_BYTES_MAX,
+    };
+    // To read a pipe may take for ever.
+    fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.size_bytes <= bytes_max)
 }
 
 fn location(root: Root) -> Input {

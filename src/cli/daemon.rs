@@ -61,7 +61,7 @@ pub(super) fn run(command: &Command, console: &Console) -> Result<ExitCode> {
     match command {
         Command::Status => status(&config, console),
         Command::Start => start(&config, console),
-        Command::Stop => stop(&config, console).map(|_| ExitCode::SUCCESS),
+        Command::Stop => upload_and_stop(&config, console),
         Command::Restart => {
             stop(&config, console)?;
             start(&config, console)
@@ -284,6 +284,18 @@ fn start(config: &Config, console: &Console) -> Result<ExitCode> {
         return Err(UsageError::new("the daemon ended right after its start").hint(hint).into());
     }
     console.note("the daemon runs");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The machine may end next, and with it what waits: where no daemon runs, one is started for that.
+fn upload_and_stop(config: &Config, console: &Console) -> Result<ExitCode> {
+    let was_running = stop(config, console)?;
+    let count = queued(config);
+    if !was_running && count > 0 && config.uploads() {
+        console.note(&waiting(count));
+        start(config, console)?;
+        stop(config, console)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, poll};
 use store_format::message::BuildOf;
 use store_format::slot::ProcessId;
 use store_format::{BuildList, Digest, Kind, ManifestList, ResultRecord, UnitKey};
@@ -21,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::fs;
-use crate::index::wait::{self, Waited};
+use crate::index::wait;
 use crate::remote::build::{all_builds, identity, list_of_build, project_identity, selection};
 use crate::remote::{Remote, RemoteError, adopt_manifests, unless_damaged};
 use crate::times;
@@ -31,8 +30,6 @@ use super::uploads::Uploads;
 
 /// A build may wait in vain for this long, all its calls together, beyond what it was saved.
 const VAIN_MAX: Duration = Duration::from_secs(10);
-/// How often a build is looked at where the system does not tell of its end.
-const LOOK_PAUSE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How far back the events of a build may lie whose start is not known.
 const BUILD_MAX: Duration = Duration::from_hours(24);
 /// How long a build may compile without a word before a daemon may make way all the same.
@@ -253,14 +250,7 @@ impl Builds {
         let (builds, build) = (Arc::clone(self), Arc::clone(build));
         let runtime = runtime.clone();
         let wait = move || {
-            let began = Instant::now();
-            while wait::wait(build.process, BUILD_MAX) == Waited::TimedOut
-                && wait::is_alive(build.process)
-                && began.elapsed() < BUILD_MAX
-            {
-                // The system tells of no end of a process.
-                poll(&mut [], Some(&LOOK_PAUSE)).ok();
-            }
+            wait::wait(build.process, BUILD_MAX);
             build.ended.send_replace(true);
             runtime.spawn(async move {
                 // What it queued is there, whether or not the daemon heard of it.

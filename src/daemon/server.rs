@@ -51,12 +51,13 @@ impl Connection<'_> {
         self.stream.set_write_timeout(Some(BUDGET))?;
         while let Some(request) = self.next()? {
             let ends = request == Request::Stop;
-            if let Some(answer) = self.answer(request) {
-                self.stream.write_all(&answer.encode())?;
-            }
+            let answer = self.answer(request);
+            let told = answer.map_or(Ok(()), |answer| self.stream.write_all(&answer.encode()));
+            // It ends whether or not who asked for that is still there.
             if ends {
                 self.daemon.wake();
             }
+            told?;
         }
         Ok(())
     }

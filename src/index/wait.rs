@@ -1,11 +1,13 @@
 //! Waiting for the owner of a claim: for the end of its process, with a bound.
 //!
 //! No futex and no polling: an owner ends right after it has published or given up, and the kernel
-//! tells of that however it ends.
+//! tells of that however it ends. Where it does not, as Linux before 5.3 and under some filters of system
+//! calls, a process is looked at now and then.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{Timespec, poll};
 use rustix::process::{Pid, getpid};
 use store_format::slot::ProcessId;
 
@@ -17,10 +19,28 @@ pub enum Waited {
     TimedOut,
 }
 
+/// How long nobody looks at a process of whose end the system does not tell.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
 /// Waits for a process to end.
 pub fn wait(process: ProcessId, bound: Duration) -> Waited {
     let Some(pid) = pid_of(process) else { return Waited::Gone };
-    kernel::wait(pid, process, bound)
+    kernel::wait(pid, process, bound).unwrap_or_else(|| look_now_and_then(process, bound))
+}
+
+/// Waits without the system's help.
+pub fn look_now_and_then(process: ProcessId, bound: Duration) -> Waited {
+    let began = Instant::now();
+    while is_alive(process) {
+        let left = bound.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Waited::TimedOut;
+        }
+        let pause = Timespec::try_from(left.min(LOOK_PAUSE)).ok();
+        // A signal ends a pause early.
+        poll(&mut [], pause.as_ref()).ok();
+    }
+    Waited::Gone
 }
 
 /// A process that runs, told from later ones with its number as far as the system allows.
@@ -129,27 +149,27 @@ mod kernel {
         fields.nth(18)?.parse().ok()
     }
 
-    pub(super) fn wait(pid: Pid, process: ProcessId, bound: Duration) -> Waited {
+    /// `None` where the system does not tell.
+    pub(super) fn wait(pid: Pid, process: ProcessId, bound: Duration) -> Option<Waited> {
         let handle = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(handle) => handle,
-            Err(Errno::SRCH) => return Waited::Gone,
-            // A kernel without such handles (before 5.3): the work is done twice.
-            Err(_) => return Waited::TimedOut,
+            Err(Errno::SRCH) => return Some(Waited::Gone),
+            Err(_) => return None,
         };
         // The handle may be that of a later process with the number: looked at once it is held.
         if !is_alive(process) {
-            return Waited::Gone;
+            return Some(Waited::Gone);
         }
         let deadline = Instant::now() + bound;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(timeout) = Timespec::try_from(left) else { return Waited::TimedOut };
+            let timeout = Timespec::try_from(left).ok()?;
             let mut handles = [PollFd::new(&handle, PollFlags::IN)];
             match poll(&mut handles, Some(&timeout)) {
-                Ok(0) => return Waited::TimedOut,
-                Ok(_) => return Waited::Gone,
+                Ok(0) => return Some(Waited::TimedOut),
+                Ok(_) => return Some(Waited::Gone),
                 Err(Errno::INTR) => {}
-                Err(_) => return Waited::TimedOut,
+                Err(_) => return None,
             }
         }
     }
@@ -190,8 +210,9 @@ mod kernel {
         false
     }
 
-    pub(super) fn wait(pid: Pid, _process: ProcessId, bound: Duration) -> Waited {
-        let Ok(queue) = kqueue() else { return Waited::TimedOut };
+    /// `None` where the system does not tell.
+    pub(super) fn wait(pid: Pid, _process: ProcessId, bound: Duration) -> Option<Waited> {
+        let queue = kqueue().ok()?;
         let filter = EventFilter::Proc { pid, flags: ProcessEvents::EXIT };
         let flags = EventFlags::ADD | EventFlags::ONESHOT;
         let change = Event::new(filter, flags, std::ptr::null_mut());
@@ -200,9 +221,10 @@ mod kernel {
             let left = deadline.saturating_duration_since(Instant::now());
             match await_event(&queue, &change, left) {
                 // An event that says that there is no such process is one of its end, too.
-                Ok(Some(_)) | Err(Errno::SRCH) => return Waited::Gone,
+                Ok(Some(_)) | Err(Errno::SRCH) => return Some(Waited::Gone),
+                Ok(None) => return Some(Waited::TimedOut),
                 Err(Errno::INTR) => {}
-                Ok(None) | Err(_) => return Waited::TimedOut,
+                Err(_) => return None,
             }
         }
     }
@@ -233,7 +255,7 @@ mod kernel {
         false
     }
 
-    pub(super) fn wait(_pid: Pid, _process: ProcessId, _bound: Duration) -> Waited {
-        Waited::TimedOut
+    pub(super) fn wait(_pid: Pid, _process: ProcessId, _bound: Duration) -> Option<Waited> {
+        None
     }
 }

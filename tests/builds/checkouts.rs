@@ -309,6 +309,18 @@ fn a_file_that_a_script_names_by_its_place() {
 }
 
 #[test]
+fn a_file_that_a_file_of_the_home_names_by_its_place() {
+    let space = with_script(
+        "let home = std::path::PathBuf::from(std::env::var_os(\"HOME\").unwrap());\n\
+         let site = std::fs::read_to_string(home.join(\"site.conf\")).unwrap();\n\
+         std::fs::read_to_string(site).unwrap()",
+    );
+    check_named_by_its_place(&space, |space, place| {
+        space.write("home/site.conf", format!("{place}/data.txt"));
+    });
+}
+
+#[test]
 fn a_file_beside_the_checkout_that_the_source_names_by_its_place() {
     let space = TestSpace::new();
     space.package("x/p", "[workspace]\n", &[]);

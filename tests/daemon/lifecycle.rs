@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use kache::config::{Config, RemoteKind};
 use kache::queue::{Entry, Queue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use store_format::message::{MESSAGE_MAGIC, MESSAGE_VERSION};
+use store_format::message::{MESSAGE_MAGIC, MESSAGE_VERSION, Request};
 use store_format::{ActionKey, Digest, UnitKey};
 
 use crate::machine::{Machine, end};
@@ -194,6 +194,35 @@ fn what_waits_for_one_remote_is_never_uploaded_to_another() {
     machine.kache(&["daemon", "stop"]);
     assert_eq!(machine.queued(), 0, "{}", machine.log());
     assert_eq!(fs::read_dir(remote.path("remote/artifacts/v1/results")).unwrap().count(), 1);
+}
+
+/// The machine may end after it.
+#[test]
+fn a_stop_has_what_waits_uploaded_where_no_daemon_runs() {
+    let (remote, machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "")]);
+    // It cannot be written to.
+    remote.write("remote", "no directory");
+    machine.space.build("a");
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!((machine.daemon(), machine.queued()), (None, 1), "{}", machine.log());
+    remote.remove("remote");
+    machine.kache(&["daemon", "stop"]);
+    assert_eq!((machine.daemon(), machine.queued()), (None, 0), "{}", machine.log());
+}
+
+/// It used to refuse all builds from then on, and went on running.
+#[test]
+fn a_daemon_ends_when_who_asked_for_that_has_gone() {
+    let (_remote, machine) = machine();
+    machine.kache(&["daemon", "start"]);
+    let pid = machine.daemon().expect("a daemon runs");
+    let ended = kache::process::end_of(pid).expect("it runs");
+    let mut stream = UnixStream::connect(machine.place().join("sock")).unwrap();
+    stream.write_all(&Request::Stop.encode()).unwrap();
+    drop(stream);
+    let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&timeout)), Ok(1));
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use kache::index::wait::look_now_and_then;
 use kache::index::{Claim, Entry, Index, Kind, ProcessId, Waited, wait};
 
 use crate::space::{Space, key};
@@ -262,41 +263,52 @@ fn owner(index: &Index) -> Option<ProcessId> {
     }
 }
 
+/// With the system's help, and without.
+const WAYS: [fn(ProcessId, Duration) -> Waited; 2] = [wait, look_now_and_then];
+
 /// The owner is not reaped when the claim is looked at again: it is gone all the same.
 #[test]
 fn the_claim_of_a_killed_process_is_waited_for_and_taken_over() {
-    let space = Space::new();
-    let mut holder = Process::start(&space, "claim", 0);
-    assert_eq!(holder.report(), Some(1));
-    let index = space.index();
-    let owner_seen = owner(&index).expect("busy");
-    assert_eq!(owner_seen.pid, holder.child.id());
-    assert_eq!(wait(owner_seen, Duration::from_millis(1)), Waited::TimedOut);
-    holder.kill();
-    assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
-    assert_eq!(owner(&index), None);
+    for wait in WAYS {
+        let space = Space::new();
+        let mut holder = Process::start(&space, "claim", 0);
+        assert_eq!(holder.report(), Some(1));
+        let index = space.index();
+        let owner_seen = owner(&index).expect("busy");
+        assert_eq!(owner_seen.pid, holder.child.id());
+        let (began, bound) = (Instant::now(), Duration::from_millis(5));
+        assert_eq!(wait(owner_seen, bound), Waited::TimedOut);
+        assert!(began.elapsed() >= bound, "it was waited for");
+        holder.kill();
+        assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
+        assert_eq!(owner(&index), None);
+    }
 }
 
 #[test]
 fn a_claim_given_back_is_free_and_its_process_gone() {
-    let space = Space::new();
-    let mut holder = Process::start(&space, "claim", 0);
-    assert_eq!(holder.report(), Some(1));
-    let index = space.index();
-    let owner_seen = owner(&index).expect("busy");
-    drop(holder.child.stdin.take());
-    assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
-    assert_eq!(owner(&index), None);
+    for wait in WAYS {
+        let space = Space::new();
+        let mut holder = Process::start(&space, "claim", 0);
+        assert_eq!(holder.report(), Some(1));
+        let index = space.index();
+        let owner_seen = owner(&index).expect("busy");
+        drop(holder.child.stdin.take());
+        assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
+        assert_eq!(owner(&index), None);
+    }
 }
 
 /// A process number that was used again is not the owner.
 #[test]
 fn a_later_process_with_the_number_is_not_waited_for() {
-    let space = Space::new();
-    let mut holder = Process::start(&space, "claim", 0);
-    assert_eq!(holder.report(), Some(1));
-    let index = space.index();
-    let mut other = owner(&index).expect("busy");
-    other.start ^= 1;
-    assert_eq!(wait(other, Duration::from_mins(1)), Waited::Gone);
+    for wait in WAYS {
+        let space = Space::new();
+        let mut holder = Process::start(&space, "claim", 0);
+        assert_eq!(holder.report(), Some(1));
+        let index = space.index();
+        let mut other = owner(&index).expect("busy");
+        other.start ^= 1;
+        assert_eq!(wait(other, Duration::from_mins(1)), Waited::Gone);
+    }
 }
