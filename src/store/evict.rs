@@ -203,8 +203,13 @@ impl Holdings {
 
     fn read_damaged(&mut self, directory: &Path) -> Result<(), FsError> {
         for (name, stat) in fs::list_stats_if_present(directory)? {
-            let goes_s = changed_s(&stat) + DAMAGED_AGE_S;
-            self.leftovers.push(Leftover { path: directory.join(name), goes_s });
+            let path = directory.join(name);
+            // What is known to be damaged in a remote: a file for each, in a directory for all of it.
+            if stat.kind == FileKind::Directory {
+                self.read_damaged(&path)?;
+                continue;
+            }
+            self.leftovers.push(Leftover { path, goes_s: changed_s(&stat) + DAMAGED_AGE_S });
         }
         Ok(())
     }
@@ -421,6 +426,21 @@ mod tests {
         let plan = holdings.plan(Limits { size_bytes_max, age_s_max, now_s: NOW_S });
         let results = plan.results.iter().map(|result| result.action.0.0[0]).collect();
         (results, plan.size_bytes_after)
+    }
+
+    #[test]
+    fn what_was_damaged_goes_after_a_week_and_no_directory_does() {
+        let store = tempfile::tempdir().unwrap();
+        let [blob, noted] = ["blob", "remote/noted"].map(|name| store.path().join(name));
+        std::fs::create_dir(store.path().join("remote")).unwrap();
+        for file in [&blob, &noted] {
+            std::fs::write(file, "").unwrap();
+        }
+        let mut holdings = Holdings::default();
+        holdings.read_damaged(store.path()).unwrap();
+        let mut paths: Vec<&Path> = holdings.leftovers.iter().map(|it| it.path.as_path()).collect();
+        paths.sort();
+        assert_eq!(paths, [&blob, &noted]);
     }
 
     #[test]
