@@ -16,6 +16,9 @@
 
 #![no_std]
 
+#[cfg(target_os = "linux")]
+#[path = "shim/actions.rs"]
+mod actions;
 #[path = "shim/arguments.rs"]
 mod arguments;
 #[path = "shim/changes.rs"]
@@ -52,6 +55,8 @@ mod probes;
 mod surroundings;
 #[path = "shim/system.rs"]
 mod system;
+#[path = "shim/ways.rs"]
+mod ways;
 
 /// Nothing here panics; the compiler wants a handler all the same.
 #[panic_handler]

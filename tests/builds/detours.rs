@@ -711,3 +711,77 @@ fn a_script_that_finds_the_directory_that_it_would_make() {
         }
     }
 }
+
+/// A script for which `body` reads `value` by way of `p/current`, a link to one of two directories behind
+/// another link.
+#[track_caller]
+fn check_way(body: &str) {
+    let mut space = with_script(body);
+    for value in [Value::One, Value::Two] {
+        space.write(format!("p/{}/value", value.text()), value.text());
+    }
+    std::os::unix::fs::symlink("chosen", space.path("p/current")).expect("a link can be made");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.remove("p/chosen");
+        std::os::unix::fs::symlink(value.text(), space.path("p/chosen"))
+            .expect("a link can be made");
+    });
+}
+
+#[test]
+fn a_directory_behind_links_that_a_script_works_in() {
+    check_way(
+        "std::env::set_current_dir(here.join(\"current\")).unwrap();\n\
+         std::fs::read_to_string(\"value\").unwrap()",
+    );
+}
+
+#[test]
+fn a_directory_behind_links_that_a_program_begins_in() {
+    check_way("run(Command::new(\"cat\").arg(\"value\").current_dir(\"current\"))");
+}
+
+#[test]
+fn a_directory_behind_links_that_a_shell_enters() {
+    check_way("run(Command::new(\"sh\").args([\"-c\", \"cd current && cat value\"]))");
+}
+
+#[test]
+fn a_directory_behind_links_that_is_opened() {
+    check_way("run(Command::new(\"grep\").args([\"-rh\", \".\", \"current/\"]))");
+}
+
+#[test]
+fn a_program_that_is_named_from_the_directory_that_it_begins_in() {
+    let mut space = with_script("run(Command::new(\"./tell\").current_dir(here.join(\"tools\")))");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        let source = format!(
+            "int puts(const char *);\nint main() {{ return puts(\"{}\") < 0; }}\n",
+            value.text()
+        );
+        let source = space.write("tell.c", source);
+        std::fs::create_dir_all(space.path("p/tools")).expect("a directory can be made");
+        succeed(Command::new("cc").arg("-o").args([space.path("p/tools/tell"), source]));
+    });
+}
+
+/// Whether it can be entered is all that the script wants to know.
+#[track_caller]
+fn check_way_to_nothing(body: &str) {
+    let mut space =
+        with_script(&format!("if {body} {{ \"two\".into() }} else {{ \"one\".into() }}"));
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("p/extra"),
+        Value::Two => std::fs::create_dir(space.path("p/extra")).unwrap_or(()),
+    });
+}
+
+#[test]
+fn a_directory_that_a_script_cannot_work_in_until_it_appears() {
+    check_way_to_nothing("std::env::set_current_dir(here.join(\"extra\")).is_ok()");
+}
+
+#[test]
+fn a_directory_that_a_program_cannot_begin_in_until_it_appears() {
+    check_way_to_nothing("Command::new(\"true\").current_dir(\"extra\").status().is_ok()");
+}

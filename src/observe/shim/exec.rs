@@ -2,13 +2,16 @@
 
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
+#[cfg(target_os = "linux")]
+use crate::actions::{self, Action};
 use crate::arguments::Arguments;
 use crate::environment::Environment;
 use crate::files::{Path, failed, no_function, no_result, path};
 use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, WROTE};
 use crate::log;
 use crate::next::{Next, as_function, interpose, kernel_call, next};
-use crate::system::{self, AT_FDCWD, PATH_BYTES_MAX, bytes};
+use crate::system::{self, AT_FDCWD, bytes};
+use crate::ways::{self, Absolute};
 
 /// Arguments or environment: C strings, closed by null.
 pub(crate) type List = *const *const c_char;
@@ -22,6 +25,7 @@ next! {
 #[cfg(target_vendor = "apple")]
 next! {
     EXECL = "execl"; EXECLE = "execle"; EXECLP = "execlp"; EXECV = "execv"; EXECVP = "execvp";
+    ADD_CHDIR = "posix_spawn_file_actions_addchdir_np";
 }
 
 #[cfg(target_os = "linux")]
@@ -34,97 +38,41 @@ next! {
 #[cfg(target_os = "linux")]
 pub(crate) static COMMON: &[&Next] = &[&EXECVE, &EXECVPE, &FEXECVE, &POSIX_SPAWN, &POSIX_SPAWNP];
 
-/// The absolute path of a program, as far as it is known.
-struct Executable {
-    path: [u8; PATH_BYTES_MAX],
-    length: usize,
-}
-
-impl Executable {
-    fn new() -> Self {
-        Self { path: [0; PATH_BYTES_MAX], length: 0 }
+/// Follows `PATH` as the C library does, and records what came out. Where nothing was found is
+/// recorded too: the list may be this command's own.
+fn search(name: &[u8]) -> Absolute {
+    let mut found = Absolute::new();
+    if name.contains(&b'/') {
+        return Absolute::of(AT_FDCWD, name);
     }
-
-    fn path(&self) -> &[u8] {
-        self.path.get(..self.length).unwrap_or_default()
-    }
-
-    /// Puts the parts together; leaves room for a closing NUL. Empty if they do not fit.
-    fn set(&mut self, parts: &[&[u8]]) -> bool {
-        self.length = 0;
-        let mut end = 0_usize;
-        for part in parts {
-            let Some(to) = self.path.get_mut(end..end.saturating_add(part.len())) else {
-                return false;
-            };
-            to.copy_from_slice(part);
-            end += part.len();
-        }
-        let Some(closing) = self.path.get_mut(end) else { return false };
-        *closing = 0;
-        self.length = end;
-        true
-    }
-
-    fn set_below(&mut self, directory: c_int, parts: &[&[u8]]) -> bool {
-        let mut buffer = [0; PATH_BYTES_MAX];
-        let base = if directory == AT_FDCWD {
-            system::working_directory(&mut buffer)
-        } else {
-            system::descriptor_path(directory, &mut buffer)
+    // SAFETY: the process's environment; values are C strings.
+    let list = unsafe {
+        let list = system::find_variable(system::environment(), b"PATH");
+        if list.is_null() { b"/bin:/usr/bin".as_slice() } else { bytes(list) }
+    };
+    for directory in list.split(|byte| *byte == b':') {
+        let is_set = match directory.first() {
+            None => found.set_below(AT_FDCWD, &[name]),
+            Some(b'/') => found.set(&[directory, b"/", name]),
+            Some(_) => found.set_below(AT_FDCWD, &[directory, b"/", name]),
         };
-        let Some(base) = base else { return false };
-        match *parts {
-            [first] if first.is_empty() => self.set(&[base]),
-            [first] => self.set(&[base, b"/", first]),
-            [first, second, third] => self.set(&[base, b"/", first, second, third]),
-            _ => false,
+        if !is_set {
+            continue;
         }
+        if system::is_executable(found.as_ptr()) {
+            log::text(PROGRAM, &[name, b"\0", found.path()]);
+            return found;
+        }
+        failed(AT_FDCWD, found.path(), system::ENOENT);
     }
-
-    fn set_path(&mut self, directory: c_int, name: &[u8]) {
-        if name.first() == Some(&b'/') {
-            self.set(&[name]);
-        } else {
-            self.set_below(directory, &[name]);
-        }
-    }
-
-    /// Follows `PATH` as the C library does, and records what came out. Where nothing was found is
-    /// recorded too: the list may be this command's own.
-    fn search(&mut self, name: &[u8]) {
-        if name.contains(&b'/') {
-            self.set_path(AT_FDCWD, name);
-            return;
-        }
-        // SAFETY: the process's environment; values are C strings.
-        let list = unsafe {
-            let list = system::find_variable(system::environment(), b"PATH");
-            if list.is_null() { b"/bin:/usr/bin".as_slice() } else { bytes(list) }
-        };
-        for directory in list.split(|byte| *byte == b':') {
-            let is_set = match directory.first() {
-                None => self.set_below(AT_FDCWD, &[name]),
-                Some(b'/') => self.set(&[directory, b"/", name]),
-                Some(_) => self.set_below(AT_FDCWD, &[directory, b"/", name]),
-            };
-            if !is_set {
-                continue;
-            }
-            if system::is_executable(self.path.as_ptr().cast()) {
-                log::text(PROGRAM, &[name, b"\0", self.path()]);
-                return;
-            }
-            failed(AT_FDCWD, self.path(), system::ENOENT);
-        }
-        self.length = 0;
-        log::text(PROGRAM, &[name, b"\0"]);
-    }
+    found.clear();
+    log::text(PROGRAM, &[name, b"\0"]);
+    found
 }
 
 /// Announces that this process becomes another executable, tries it, and takes the announcement
 /// back when that fails.
-fn executing(executable: &Executable, name: (c_int, Path), run: impl FnOnce() -> c_int) -> c_int {
+fn executing(executable: &Absolute, name: (c_int, Path), run: impl FnOnce() -> c_int) -> c_int {
     crate::loaded::tell();
     let pid = system::pid();
     log::process(EXECUTING, pid, executable.path());
@@ -185,14 +133,9 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
     if name.is_null() || !log::is_open() {
         return run(b"");
     }
-    let mut executable = Executable::new();
     // SAFETY: a C string, as the functions that run programs demand.
     let text = unsafe { bytes(name) };
-    if searches {
-        executable.search(text);
-    } else {
-        executable.set_path(AT_FDCWD, text);
-    }
+    let executable = if searches { search(text) } else { Absolute::of(AT_FDCWD, text) };
     executing(&executable, (AT_FDCWD, name), || run(executable.path()))
 }
 
@@ -222,8 +165,7 @@ extern "C" fn execvpe(name: Path, arguments: List, environment: List) -> c_int {
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> c_int {
-    let mut executable = Executable::new();
-    executable.set_path(descriptor, b"");
+    let executable = Absolute::of(descriptor, b"");
     executing(&executable, (descriptor, c"".as_ptr()), || {
         let environment = Environment::new(environment);
         match as_function!(FEXECVE.known(), unsafe extern "C" fn(c_int, List, List) -> c_int) {
@@ -243,9 +185,8 @@ pub(crate) extern "C" fn execveat(
     environment: List,
     flags: c_int,
 ) -> c_int {
-    let mut executable = Executable::new();
     // SAFETY: a C string, as the function demands.
-    executable.set_path(directory, unsafe { bytes(name) });
+    let executable = Absolute::of(directory, unsafe { bytes(name) });
     executing(&executable, (directory, name), || {
         let environment = Environment::new(environment);
         let arguments = [
@@ -345,6 +286,45 @@ list_family! {
     execle EXECLE execute_list_with_environment;
 }
 
+/// Records in which directory a new process begins: its program may be named from there.
+#[cfg(target_os = "linux")]
+fn prepared(actions: Any, program: Path, executable: &mut Absolute) {
+    if !log::is_open() {
+        return;
+    }
+    let is_relative = |path: Path| {
+        // SAFETY: a C string, as the functions demand that were given it.
+        let path = unsafe { bytes(path) };
+        path.first().is_some_and(|first| *first != b'/')
+    };
+    let mut place: Option<Absolute> = None;
+    actions::each(actions, |action| match action {
+        Action::Enter(path) if place.is_none() => {
+            ways::entering(AT_FDCWD, path);
+            // SAFETY: as above.
+            place = Some(Absolute::of(AT_FDCWD, unsafe { bytes(path) }));
+        }
+        Action::Enter(_) | Action::EnterOpen => {
+            log::blind("a directory that is entered from another")
+        }
+        Action::Open(path) if place.is_some() && is_relative(path) => {
+            log::blind("a file that is opened from another directory by `posix_spawn`");
+        }
+        Action::Open(_) => {}
+    });
+    if let Some(place) = place
+        && !program.is_null()
+        && is_relative(program)
+    {
+        // SAFETY: as above.
+        let program = unsafe { bytes(program) };
+        // Without a slash it is looked for.
+        if program.contains(&b'/') {
+            executable.set(&[place.path(), b"/", program]);
+        }
+    }
+}
+
 /// Starts a program by a function of the `posix_spawn` family. The number of the new process is
 /// in `*to` where that is a process number.
 fn spawned(
@@ -357,22 +337,20 @@ fn spawned(
     (searches, gives_pid): (bool, bool),
 ) -> c_int {
     type Spawn = unsafe extern "C" fn(*mut c_int, Path, Any, Any, List, List) -> c_int;
-    let mut executable = Executable::new();
+    let mut executable = Absolute::new();
     if !name.is_null() && log::is_open() {
         // SAFETY: a C string, as the function demands.
         let text = unsafe { bytes(name) };
-        if searches {
-            executable.search(text);
-        } else {
-            executable.set_path(AT_FDCWD, text);
-        }
+        executable = if searches { search(text) } else { Absolute::of(AT_FDCWD, text) };
     }
+    let [actions, attributes] = rest;
+    #[cfg(target_os = "linux")]
+    prepared(actions, name, &mut executable);
     let mut pid = 0;
     let to = if to.is_null() { &raw mut pid } else { to };
     let full = Environment::new(environment);
     let extended = Arguments::new(executable.path(), arguments);
     let arguments = extended.list;
-    let [actions, attributes] = rest;
     if system::takes_own_place(attributes) {
         log::blind("a program that takes the place of another by `posix_spawn`");
     }
@@ -482,3 +460,17 @@ extern "C" fn posix_spawn_file_actions_addopen(
 }
 
 interpose! { system = SYSTEM; popen = POPEN; posix_spawn_file_actions_addopen = ADD_OPEN; }
+
+/// A directory that a program works in: recorded as if it were entered now.
+#[cfg(target_vendor = "apple")]
+extern "C" fn posix_spawn_file_actions_addchdir_np(actions: Any, name: Path) -> c_int {
+    ways::entering(AT_FDCWD, name);
+    match as_function!(ADD_CHDIR.find(), unsafe extern "C" fn(Any, Path) -> c_int) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(actions, name) },
+        None => system::ENOSYS,
+    }
+}
+
+#[cfg(target_vendor = "apple")]
+interpose! { posix_spawn_file_actions_addchdir_np = ADD_CHDIR; }

@@ -11,7 +11,7 @@ use crate::system::{
     self, AT_FDCWD, EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Node, O_CREAT, O_EXCL,
     O_NAMELESS, O_PATH, O_TRUNC, PATH_BYTES_MAX, bytes,
 };
-use crate::{descriptor, image, log};
+use crate::{descriptor, image, log, ways};
 
 pub(crate) type Path = *const c_char;
 type Stream = *mut c_void;
@@ -118,28 +118,31 @@ pub(crate) fn opened(
     }
     // SAFETY: the kernel has read the path.
     let name = unsafe { bytes(name) };
-    record_open(directory, name, flags, may_exist.then_some(existed), || {
+    let is_way = record_open(directory, name, flags, may_exist.then_some(existed), || {
         system::descriptor_node(descriptor)
     });
+    if is_way {
+        ways::reached(directory, name, descriptor);
+    }
     descriptor
 }
 
+/// Returns whether what is open may lead on: other paths may start from there.
 fn record_open(
     directory: c_int,
     name: &[u8],
     flags: c_int,
     existed: Option<bool>,
     node: impl FnOnce() -> Option<Node>,
-) {
+) -> bool {
     let access = flags & O_ACCMODE;
-    if flags & O_PATH != 0 {
+    let leads_on =
+        flags & O_PATH != 0 || access == O_RDONLY && matches!(node(), Some(Node::Directory));
+    if leads_on {
         path(FOUND, directory, name);
     } else if access == O_RDONLY {
-        match node() {
-            Some(Node::Directory) => path(FOUND, directory, name),
-            // What a pipe says is an input as well, though one that cannot be asked for again.
-            _ => path(READ, directory, name),
-        }
+        // What a pipe says is an input as well, though one that cannot be asked for again.
+        path(READ, directory, name);
     } else {
         let truncated = flags & (O_TRUNC | O_EXCL) != 0 && existed.is_none();
         if existed == Some(false) {
@@ -149,6 +152,7 @@ fn record_open(
         }
         path(WROTE, directory, name);
     }
+    leads_on
 }
 
 fn open_call(directory: c_int, name: Path, flags: c_int, mode: c_uint) -> c_int {

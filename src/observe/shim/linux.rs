@@ -7,7 +7,7 @@ use crate::files::{self, Path, no_result, opened, path};
 use crate::layout::LISTED;
 use crate::next::{Next, as_function, kernel_call, next};
 use crate::system::{self, AT_EMPTY_PATH, number};
-use crate::{exec, log, lookups, probes};
+use crate::{exec, log, lookups, probes, ways};
 
 type Any = *mut c_void;
 
@@ -204,6 +204,10 @@ extern "C" fn syscall(
             result
         }
         number::READLINKAT => probes::link_read(a as c_int, b as Path, next() as isize) as c_long,
+        number::CHDIR => {
+            ways::entering(system::AT_FDCWD, a as Path);
+            next()
+        }
         number::UNAME => lookups::uname(a as *mut c_void) as c_long,
         number::CONNECT => lookups::connect(a as c_int, b as *const c_void, c as c_uint) as c_long,
         number::EXECVE => exec::execve(a as Path, b as exec::List, c as exec::List) as c_long,

@@ -6,11 +6,11 @@ use core::ffi::{c_char, c_int, c_void};
 
 use crate::files::{Path, failed, no_function, path};
 use crate::layout::{FOUND, LINK_READ};
-use crate::log;
 #[cfg(target_os = "linux")]
 use crate::next::Next;
 use crate::next::{as_function, interpose, kernel_call, next};
-use crate::system::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EFAULT, EINVAL, PATH_BYTES_MAX, bytes};
+use crate::system::{self, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EFAULT, EINVAL, bytes};
+use crate::ways;
 
 type Buffer = *mut c_void;
 
@@ -42,6 +42,7 @@ pub(crate) static COMMON: &[&Next] = &[
     &FACCESSAT,
     &READLINK,
     &READLINKAT,
+    &CHDIR,
 ];
 
 pub(crate) fn probed(directory: c_int, name: Path, result: c_int) -> c_int {
@@ -181,7 +182,7 @@ link_family! { path, to, size:
     __readlinkat_chk READLINKAT_CHK (at: c_int, path: Path, to: *mut c_char, size: usize, object: usize) at;
 }
 
-/// Records each symbolic link that resolving `name` went through. `resolved` is what came out.
+/// Records each link that resolving `name` went through. `resolved` is what came out.
 fn resolved(name: Path, resolved: *const c_char) {
     if name.is_null() {
         return;
@@ -194,23 +195,24 @@ fn resolved(name: Path, resolved: *const c_char) {
     }
     path(FOUND, AT_FDCWD, name);
     // SAFETY: the C library's own result.
-    if name == unsafe { bytes(resolved) } || name.len() >= PATH_BYTES_MAX || !log::is_open() {
-        return;
-    }
-    let mut prefix = [0_u8; PATH_BYTES_MAX];
-    let mut target = [0_u8; PATH_BYTES_MAX];
-    for (index, byte) in name.iter().enumerate() {
-        let ends = name.get(index + 1).is_none_or(|next| *next == b'/') && *byte != b'/';
-        if let Some(to) = prefix.get_mut(index) {
-            *to = *byte;
-        }
-        let Some(part) = name.get(..=index).filter(|_| ends) else { continue };
-        // The prefix is followed by NUL: the buffer is larger than the name.
-        if system::read_link(AT_FDCWD, prefix.as_ptr().cast(), &mut target).is_some() {
-            path(LINK_READ, AT_FDCWD, part);
-        }
+    if name != unsafe { bytes(resolved) } {
+        ways::followed(AT_FDCWD, name);
     }
 }
+
+next! { CHDIR = "chdir"; }
+
+#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
+extern "C" fn chdir(name: Path) -> c_int {
+    ways::entering(AT_FDCWD, name);
+    match as_function!(CHDIR.known(), unsafe extern "C" fn(Path) -> c_int) {
+        // SAFETY: the caller's own argument.
+        Some(next) => unsafe { next(name) },
+        None => kernel_call!(CHDIR, [name as isize, 0, 0, 0, 0, 0]) as c_int,
+    }
+}
+
+interpose! { chdir = CHDIR; }
 
 macro_rules! resolve_family {
     ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*);)*) => {

@@ -42,6 +42,7 @@ pub(crate) mod number {
     pub(crate) const GETPPID: isize = 110;
     pub(crate) const PIVOT_ROOT: isize = 155;
     pub(crate) const PRCTL: isize = 157;
+    pub(crate) const CHDIR: isize = 80;
     pub(crate) const CHROOT: isize = 161;
     pub(crate) const MOUNT: isize = 165;
     pub(crate) const GETDENTS64: isize = 217;
@@ -94,6 +95,7 @@ pub(crate) mod number {
     pub(crate) const PIVOT_ROOT: isize = 41;
     pub(crate) const TRUNCATE: isize = 45;
     pub(crate) const FACCESSAT: isize = 48;
+    pub(crate) const CHDIR: isize = 49;
     pub(crate) const CHROOT: isize = 51;
     pub(crate) const FCHMODAT: isize = 53;
     pub(crate) const OPENAT: isize = 56;
