@@ -101,7 +101,7 @@ impl<'a> Inputs<'a> {
         match input.kind {
             InputKind::File => self.file(&self.path(input)?),
             InputKind::Listing => listing::value(&input.name, &self.path(input)?),
-            InputKind::Presence => presence(&self.path(input)?),
+            InputKind::Presence => self.presence(input),
             InputKind::LinkTarget => link_target(&self.path(input)?),
             InputKind::Variable => Some(self.variable(OsStr::from_bytes(&input.name.path))),
             InputKind::AllVariables => Some(self.all_variables(&input.name.path)),
@@ -111,6 +111,18 @@ impl<'a> Inputs<'a> {
             InputKind::RootLocation => self.root_location(input.name.root?),
             InputKind::Machine => machine(&input.name.path),
         }
+    }
+
+    /// Who only looks at a file may compare that with what it knows of its content. In the checkout that
+    /// counts: files change there, and often enough to others of the same size.
+    fn presence(&self, input: &Input) -> Option<Digest> {
+        let path = self.path(input)?;
+        let looks = presence(&path)?;
+        let of_checkout = matches!(input.name.root, Some(Root::Workspace | Root::Package));
+        if of_checkout && fs::stat(&path).is_ok_and(|stat| stat.kind == FileKind::File) {
+            return Some(of_kind(&looks.0, &self.file(&path)?.0));
+        }
+        Some(looks)
     }
 
     fn file(&self, path: &Path) -> Option<Digest> {
@@ -202,7 +214,23 @@ impl<'a> Inputs<'a> {
     /// A program is its content and where it lies: it may read what is beside it. Where it lies is where
     /// its name was found as well as where that leads, which the kernel tells it.
     fn program(&self, input: &Input) -> Option<Digest> {
-        let Some(path) = self.program_path(input) else { return Some(absent()) };
+        // What has its name and cannot be run, before one that can: not only those who search for
+        // programs ask for such paths.
+        let mut passed_over: Vec<u8> = Vec::new();
+        let mut pass_over = |stat| {
+            let looks = attributes(Ok(stat)).unwrap_or_else(absent);
+            passed_over.extend_from_slice(&looks.0);
+        };
+        let path = if input.name.root.is_some() {
+            self.program_path(input)
+        } else {
+            let name = OsStr::from_bytes(&input.name.path);
+            search_program(name, self.working_directory, &mut pass_over)
+        };
+        let Some(path) = path else {
+            let is_absent = passed_over.is_empty();
+            return Some(if is_absent { absent() } else { of_kind(b"no program\0", &passed_over) });
+        };
         let (directory, name) = (path.parent()?, path.file_name()?);
         let found = fs::real_path(directory).ok()?.join(name);
         let is_link = fs::lstat(&found).ok()?.kind == FileKind::Symlink;
@@ -215,6 +243,7 @@ impl<'a> Inputs<'a> {
             frame(&mut hasher, &place.path);
         }
         hasher.update(&self.file(&path)?.0);
+        hasher.update(&passed_over);
         Some(finish(&hasher))
     }
 
@@ -282,14 +311,32 @@ pub fn identity(stat: &Stat) -> FileIdentity {
 
 /// The file that executing `name` would run.
 pub fn find_program(name: &OsStr, working_directory: &Path) -> Option<PathBuf> {
+    search_program(name, working_directory, |_| {})
+}
+
+/// Finds it, and tells what cannot be run where it is looked for before.
+fn search_program(
+    name: &OsStr,
+    working_directory: &Path,
+    mut pass_over: impl FnMut(Stat),
+) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         let path = working_directory.join(name);
         return fs::stat(&path).is_ok().then_some(path);
     }
     let search = std::env::var_os("PATH")?;
     std::env::split_paths(&search).map(|directory| directory.join(name)).find(|path| {
-        fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.mode & 0o111 != 0)
+        let Ok(stat) = fs::stat(path) else { return false };
+        let is_found = is_program(&stat);
+        if !is_found {
+            pass_over(stat);
+        }
+        is_found
     })
+}
+
+fn is_program(stat: &Stat) -> bool {
+    stat.kind == FileKind::File && stat.mode & 0o111 != 0
 }
 
 /// Whether something is there, with what looking at it tells of it. Its times are not among that:

@@ -119,7 +119,10 @@ fn store(
         bound.extend(read);
     }
     bound.extend(seen.named);
-    bound.extend(roots_named(session, &manifest));
+    let mut said = session.roots.surviving(&compiled.stdout);
+    said.extend(session.roots.surviving(&compiled.stderr));
+    said.extend(ingested.said);
+    bound.extend(roots_named(session, &manifest, said));
     manifest.inputs.extend(bound.iter().map(location));
     manifest.inputs.sort();
     manifest.inputs.dedup();
@@ -243,12 +246,13 @@ fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
     read
 }
 
-/// The roots that files name by their paths, as far as inputs are found from there: what was read by such
-/// a path is this file everywhere, and not that of another checkout.
-fn roots_named(session: &Session, manifest: &Manifest) -> RootSet {
+/// The roots that files name by their paths, as far as inputs are found from there or texts that came out
+/// `said` them: such a path means this place everywhere, and not that of another checkout.
+fn roots_named(session: &Session, manifest: &Manifest, said: RootSet) -> RootSet {
     let roots = &session.roots;
     let bases = manifest.inputs.iter().filter_map(|input| roots.base(&input.name));
-    let bases: BTreeSet<(Vec<u8>, Root)> = bases.collect();
+    let own = |root| Some((roots.path(root)?.as_os_str().as_bytes().to_vec(), root));
+    let bases: BTreeSet<(Vec<u8>, Root)> = bases.chain(said.iter().filter_map(own)).collect();
     // The bytes around a path tell whether it is one.
     let overlap = bases.iter().map(|(base, _)| base.len()).max().unwrap_or(0) + 2;
     let mut named = RootSet::default();

@@ -221,6 +221,7 @@ impl Run {
         let context = rules::ScriptContext {
             roots: &self.session.roots,
             sysroot: &self.toolchain.sysroot,
+            targets: &self.toolchain.targets,
             cache_directory: &self.session.store.directory,
             out_dir: &self.out_dir,
             working_directory: &self.session.working_directory,
@@ -244,14 +245,15 @@ impl Run {
         })
     }
 
-    /// The checkout, if its path is in the script: written there, it means this one everywhere.
+    /// The places whose paths are in the script: written there, they mean these everywhere.
     fn named_by(&self, executable: &OsStr) -> Result<RootSet, Reason> {
         let content = fs::read(Path::new(executable))
             .map_err(|error| Reason::Uncacheable(error.to_string()))?;
-        let mut checkout = RootSet::default();
-        checkout.insert(Root::Workspace);
-        checkout.insert(Root::Package);
-        Ok(self.session.roots.surviving(&content).intersection(checkout))
+        let mut places = RootSet::default();
+        for root in [Root::Workspace, Root::Package, Root::CargoHome, Root::Home] {
+            places.insert(root);
+        }
+        Ok(self.session.roots.surviving(&content).intersection(places))
     }
 
     /// What the script itself declares: `rerun-if-changed` and `rerun-if-env-changed`.

@@ -43,6 +43,8 @@ const TARGET: &str = "--target";
 pub struct Toolchain {
     pub digest: Digest,
     pub sysroot: PathBuf,
+    /// Whose files the digest covers, of those that may be installed.
+    pub targets: Vec<OsString>,
 }
 
 /// Why a toolchain cannot be identified.
@@ -172,7 +174,20 @@ fn record_key(program: &Path, sysroot: Option<&Path>, target: Option<&OsStr>) ->
 }
 
 fn from_record(record: ToolchainRecord) -> Toolchain {
-    Toolchain { digest: record.digest, sysroot: PathBuf::from(OsString::from_vec(record.sysroot)) }
+    let sysroot = PathBuf::from(OsString::from_vec(record.sysroot));
+    let rustlib = sysroot.join(RUSTLIB);
+    let mut targets: Vec<OsString> = Vec::new();
+    for file in &record.files {
+        let inside = file.path.strip_prefix(rustlib.as_os_str().as_bytes());
+        let target = inside.and_then(|inside| inside.split(|byte| *byte == b'/').nth(1));
+        // They are sorted.
+        if let Some(target) = target.map(OsStr::from_bytes)
+            && targets.last().is_none_or(|last| last != target)
+        {
+            targets.push(target.to_owned());
+        }
+    }
+    Toolchain { digest: record.digest, sysroot, targets }
 }
 
 /// What is recorded of a toolchain with the host's files, or with those of `target` besides.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -19,6 +19,8 @@ use crate::roots::Roots;
 pub struct Context<'a> {
     pub roots: &'a Roots,
     pub sysroot: &'a Path,
+    /// Whose files the toolchain's digest covers.
+    pub targets: &'a [OsString],
     pub cache_directory: &'a Path,
     pub invocation: &'a Invocation,
     pub working_directory: &'a Path,
@@ -29,6 +31,8 @@ pub struct Context<'a> {
 pub struct ScriptContext<'a> {
     pub roots: &'a Roots,
     pub sysroot: &'a Path,
+    /// Whose files the toolchain's digest covers.
+    pub targets: &'a [OsString],
     pub cache_directory: &'a Path,
     pub out_dir: &'a Path,
     pub working_directory: &'a Path,
@@ -37,6 +41,7 @@ pub struct ScriptContext<'a> {
 /// Both kinds of context in the same terms. Its paths are flat, and what is asked of it is made so.
 pub(super) struct Ground<'a> {
     sysroot: &'a Path,
+    targets: &'a [OsString],
     cache_directory: Cow<'a, Path>,
     working_directory: &'a Path,
     temporary: &'a [PathBuf],
@@ -71,6 +76,7 @@ impl<'a> Ground<'a> {
         let externs = call.externs.iter().filter_map(|dependency| dependency.path.as_deref());
         Self {
             sysroot: context.sysroot,
+            targets: context.targets,
             cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
@@ -93,6 +99,7 @@ impl<'a> Ground<'a> {
     pub(super) fn of_script(observation: &'a Observation, context: &ScriptContext<'a>) -> Self {
         Self {
             sysroot: context.sysroot,
+            targets: context.targets,
             cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
@@ -131,8 +138,10 @@ impl<'a> Ground<'a> {
         let names: Vec<&[u8]> =
             inside.components().map(|component| component.as_os_str().as_bytes()).collect();
         match names[..] {
-            [b"lib", b"rustlib", _, b"lib" | b"bin" | b"codegen-backends", ..]
-            | [b"bin", b"rustc" | b"clippy-driver"] => true,
+            [b"lib", b"rustlib", target, b"lib" | b"bin" | b"codegen-backends", ..] => {
+                self.targets.iter().any(|covered| covered.as_bytes() == target)
+            }
+            [b"bin", b"rustc" | b"clippy-driver"] => true,
             [b"lib", library] => LIBRARIES.iter().any(|prefix| library.starts_with(prefix)),
             _ => false,
         }

@@ -23,7 +23,7 @@ use super::layout::{
 };
 use super::machine::Fact;
 use super::processes::Processes;
-use super::programs::{Images, SearchPath};
+use super::programs::{self, Images, SearchPath};
 use super::{image_file, path_of, variables};
 use crate::fs::{self, FileKind};
 use crate::{jobs, library_path};
@@ -425,7 +425,17 @@ impl Reader {
             return true;
         }
         if self.seen.insert(access.clone()) {
+            // A script is run by what it names, whichever program a link makes of that.
+            let interpreter = match &access {
+                Access::Executed(path) | Access::Searched { path: Some(path), .. } => {
+                    programs::interpreter(path).filter(|interpreter| interpreter.is_absolute())
+                }
+                _ => None,
+            };
             self.events.push(access);
+            if let Some(interpreter) = interpreter {
+                self.event(Access::Executed(interpreter));
+            }
         }
         true
     }

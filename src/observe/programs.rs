@@ -92,21 +92,32 @@ impl Images {
 
 /// The executable itself, or the interpreter of the script that it is.
 fn image(path: &Path) -> Option<PathBuf> {
-    const LINE_BYTES_MAX: u64 = 256;
     let means_the_reader = path.starts_with("/proc");
     if means_the_reader || path == std::env::current_exe().ok()? {
         return None;
     }
-    let mut begin = Vec::new();
-    File::open(path).ok()?.take(LINE_BYTES_MAX).read_to_end(&mut begin).ok()?;
+    let begin = begin_of(path)?;
     if begin.starts_with(b"\x7fELF") {
         return std::fs::canonicalize(path).ok();
     }
-    let Some(line) = begin.strip_prefix(b"#!") else {
-        // A script without that line: shells and the C library run it by the shell.
-        return std::fs::canonicalize("/bin/sh").ok();
-    };
-    let line = line.split(|byte| *byte == b'\n').next()?;
+    // A script without that line: shells and the C library run it by the shell.
+    std::fs::canonicalize(named_interpreter(&begin).unwrap_or("/bin/sh".into())).ok()
+}
+
+/// What a script says that it is to be run by.
+pub(crate) fn interpreter(path: &Path) -> Option<PathBuf> {
+    named_interpreter(&begin_of(path)?)
+}
+
+fn begin_of(path: &Path) -> Option<Vec<u8>> {
+    const LINE_BYTES_MAX: u64 = 256;
+    let mut begin = Vec::new();
+    File::open(path).ok()?.take(LINE_BYTES_MAX).read_to_end(&mut begin).ok()?;
+    Some(begin)
+}
+
+fn named_interpreter(begin: &[u8]) -> Option<PathBuf> {
+    let line = begin.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let name = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
-    std::fs::canonicalize(super::path_of(name)).ok()
+    Some(super::path_of(name))
 }

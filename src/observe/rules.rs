@@ -2,7 +2,7 @@
 //!
 //! | left out | because |
 //! |---|---|
-//! | below the sysroot: the compiler's libraries, its targets' `lib`, `bin` and `codegen-backends` | the toolchain's digest covers them, and the names in them |
+//! | below the sysroot: the compiler's libraries, and of the host and the target `lib`, `bin` and `codegen-backends` | the toolchain's digest covers them, and the names in them |
 //! | what an observed process has made before, and all below it | it follows from the other inputs |
 //! | the call's own outputs, and probes directly in the output directory | what is there from an earlier compilation is replaced |
 //! | the incremental directory | such results have a key of their own, and Cargo owns the content |
@@ -491,7 +491,9 @@ fn above(path: &Path) -> Vec<Cow<'_, Path>> {
 /// their contents have changed.
 fn is_index_of_files(path: &Path) -> bool {
     let is_inside = |directory: &str| path.components().any(|part| part.as_os_str() == directory);
-    path.ends_with("index") && is_inside(".git") || path.ends_with(".hg/dirstate")
+    path.ends_with("index") && is_inside(".git")
+        || path.ends_with(".hg/dirstate")
+        || path.extension().is_some_and(|extension| extension == "pyc")
 }
 
 /// What a place that was read says of the machine.

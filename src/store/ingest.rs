@@ -32,6 +32,8 @@ pub struct Ingested {
     pub outputs: Vec<Output>,
     /// The roots whose literal path an output contains.
     pub surviving: RootSet,
+    /// The roots whose paths were in texts, and are replaced there.
+    pub said: RootSet,
     pub size_bytes: u64,
     /// What the blobs that are new take on the disk.
     pub stored_bytes: u64,
@@ -80,7 +82,9 @@ pub fn ingest(
             FileKind::Symlink => {
                 output.node = NodeKind::Symlink;
                 let target = fs::read_link(path)?;
-                output.inline = Some(Inline::Text(roots.template(target.as_os_str().as_bytes())));
+                let target = target.as_os_str().as_bytes();
+                ingested.said.extend(roots.surviving(target));
+                output.inline = Some(Inline::Text(roots.template(target)));
             }
             FileKind::Other => return Err(IngestError::Unsupported(path.clone())),
         }
@@ -99,7 +103,7 @@ fn file(
     ingested: &mut Ingested,
 ) -> Result<(), IngestError> {
     if output.role == OutputRole::Text {
-        if let Some(template) = text_of(roots, path, output)? {
+        if let Some(template) = text_of(roots, path, output, &mut ingested.said)? {
             // What the template leaves is part of something longer, and stays.
             ingested.surviving.extend(roots.surviving(&template));
             output.inline = Some(Inline::Text(template));
@@ -131,7 +135,12 @@ fn file(
 }
 
 /// What is kept of a text output: its template, if it is small, or names a root and is text indeed.
-fn text_of(roots: &Roots, path: &Path, output: &Output) -> Result<Option<Vec<u8>>, FsError> {
+fn text_of(
+    roots: &Roots,
+    path: &Path,
+    output: &Output,
+    said: &mut RootSet,
+) -> Result<Option<Vec<u8>>, FsError> {
     let is_makefile = path.extension().is_some_and(|extension| extension == "d");
     if output.size_bytes > TEXT_BYTES_MAX {
         return Ok(None);
@@ -142,8 +151,10 @@ fn text_of(roots: &Roots, path: &Path, output: &Output) -> Result<Option<Vec<u8>
     }
     let small = text.len() <= INLINE_BYTES_MAX;
     let is_text = std::str::from_utf8(&text).is_ok() && !text.contains(&0);
-    let wanted = is_text && (small || !roots.surviving(&text).is_empty());
-    Ok(wanted.then(|| roots.template(&text)))
+    let named = roots.surviving(&text);
+    let is_wanted = is_text && (small || !named.is_empty());
+    said.extend(named);
+    Ok(is_wanted.then(|| roots.template(&text)))
 }
 
 /// The digest of a file and, in the same pass, the roots whose paths it contains.

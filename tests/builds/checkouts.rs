@@ -320,6 +320,34 @@ fn a_file_that_a_file_of_the_home_names_by_its_place() {
     });
 }
 
+/// Builds `p`, which prints a path that somebody wrote down, for another user: it is not that user's.
+#[track_caller]
+fn check_written_home(space: &TestSpace) {
+    let written = format!("{}/kit\n", space.path("home").display());
+    space.build("p");
+    assert_eq!(space.output_of("p/target/debug/p"), written);
+    space.remove("p/target");
+    let home = space.path("other-home").display().to_string();
+    space.cargo("p", ["build"]).variable("HOME", home).succeed();
+    assert_eq!(space.output_of("p/target/debug/p"), written);
+}
+
+#[test]
+fn a_path_in_the_home_that_a_script_says() {
+    let space = with_script("String::new()");
+    let script = space.read("p/build.rs");
+    let body = format!("\"{}/kit\".into()", space.path("home").display());
+    space.write("p/build.rs", script.replace("String::new()", &body));
+    check_written_home(&space);
+}
+
+#[test]
+fn a_path_in_the_home_that_a_file_says() {
+    let space = with_script("std::fs::read_to_string(here.join(\"site.conf\")).unwrap()");
+    space.write("p/site.conf", format!("{}/kit", space.path("home").display()));
+    check_written_home(&space);
+}
+
 #[test]
 fn a_file_beside_the_checkout_that_the_source_names_by_its_place() {
     let space = TestSpace::new();

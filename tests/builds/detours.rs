@@ -785,3 +785,42 @@ fn a_directory_that_a_script_cannot_work_in_until_it_appears() {
 fn a_directory_that_a_program_cannot_begin_in_until_it_appears() {
     check_way_to_nothing("Command::new(\"true\").current_dir(\"extra\").status().is_ok()");
 }
+
+/// Writes a file that has a time of its own, in whole seconds and long ago.
+fn write_at(space: &TestSpace, path: &str, text: &str, value: Value) {
+    let file = std::fs::File::options().append(true).open(space.write(path, text));
+    let time = std::time::Duration::from_secs(if value == Value::One { 1000 } else { 2000 });
+    let set = file.and_then(|file| file.set_modified(std::time::UNIX_EPOCH + time));
+    set.expect("one's own file");
+}
+
+/// Python looks at a module's size and time, and reads what it made of it.
+#[test]
+fn a_module_of_which_python_has_compiled_code() {
+    let mut space = with_script("run(Command::new(\"python3\").args([\"-c\", \"import tell\"]))");
+    let modules = space.path("home/modules").display().to_string();
+    space.set_variable("PYTHONPATH", &modules);
+    check_right(&mut space, |space, value| {
+        let code = format!("print(\"{}\")\n", value.text());
+        write_at(space, "home/modules/tell.py", &code, value);
+    });
+}
+
+/// Make looks at times.
+#[test]
+fn a_file_that_make_finds_to_be_up_to_date() {
+    let space = with_script(
+        "run(Command::new(\"make\").arg(\"-s\"));\nstd::fs::read_to_string(here.join(\"made\")).unwrap()",
+    );
+    space.write("p/Makefile", "made: source\n\tcp source made\n");
+    for value in [Value::One, Value::One, Value::One, Value::Two] {
+        write_at(&space, "p/source", value.text(), value);
+        if value == Value::Two {
+            space.remove("p/source");
+            space.write("p/source", value.text());
+        }
+        space.remove("p/target");
+        space.build("p");
+        assert_eq!(space.output_of("p/target/debug/p").trim_end(), value.text());
+    }
+}

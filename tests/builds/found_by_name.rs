@@ -133,6 +133,38 @@ fn a_program_that_appears_on_the_path_of_a_command() {
     });
 }
 
+/// Directories of programs have other files as well.
+#[test]
+fn a_file_beside_programs_that_appears() {
+    let mut space = with_script(
+        "std::fs::read_to_string(here.join(\"../tools/describe\")).unwrap_or(\"one\".into())",
+    );
+    std::fs::create_dir(space.path("tools")).expect("a directory can be created");
+    space.set_variable("PATH", &format!("{}:/usr/bin:/bin", space.path("tools").display()));
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("tools/describe"),
+        Value::Two => drop(space.write("tools/describe", "two")),
+    });
+}
+
+#[test]
+fn the_interpreter_of_a_script_behind_a_link_that_is_turned() {
+    let mut space = with_script("run(&mut Command::new(here.join(\"tool\")))");
+    for value in [Value::One, Value::Two] {
+        let name = value.text();
+        let code =
+            format!("#include <stdio.h>\nint main(void) {{ return puts(\"{name}\") < 0; }}\n");
+        let source = space.write("interpreter.c", code);
+        succeed(Command::new("cc").arg("-o").args([space.path(name), source]));
+    }
+    let interpreter = space.path("interpreter");
+    space.write_program("p/tool", format!("#!{}\n", interpreter.display()));
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.remove("interpreter");
+        std::os::unix::fs::symlink(value.text(), &interpreter).expect("a link can be made");
+    });
+}
+
 /// It asks the kernel where it lies.
 #[test]
 fn a_program_behind_a_link_that_is_turned() {

@@ -237,8 +237,7 @@ fn a_linker_that_is_a_script_is_an_input_with_its_interpreter() {
     assert_eq!(program.observation.complete, Ok(()));
     assert!(program.has(InputKind::File, &linker));
     assert!(program.has(InputKind::Program, "cc"));
-    let shell = std::fs::canonicalize("/bin/sh").unwrap();
-    assert!(program.has(InputKind::File, shell));
+    assert!(program.has(InputKind::Program, "/bin/sh"));
     // A shell has all variables, and no name of a variable in it can be seen.
     assert_eq!(program.of_kind(InputKind::AllVariables).len(), 1);
 }

@@ -96,9 +96,12 @@ impl TestSpace {
         let directory = self.path("");
         let mut roots = Roots::derive(&invocation, &directory, |name| std::env::var_os(name));
         roots.set(Root::Sysroot, &self.sysroot);
+        let installed = self.sysroot.join("lib/rustlib").read_dir().unwrap().flatten();
+        let targets: Vec<OsString> = installed.map(|entry| entry.file_name()).collect();
         let context = Context {
             roots: &roots,
             sysroot: &self.sysroot,
+            targets: &targets,
             cache_directory: &self.path("cache"),
             invocation: &invocation,
             working_directory: &directory,

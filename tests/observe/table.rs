@@ -33,9 +33,11 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         library_path: "/first:/second".into(),
     };
     let roots = Roots::default();
+    let targets = ["x86_64-unknown-linux-gnu".into(), "x".into()];
     let context = ScriptContext {
         roots: &roots,
         sysroot: Path::new("/rust"),
+        targets: &targets,
         cache_directory: Path::new("/p/../cache"),
         out_dir: Path::new("/t/out"),
         working_directory: Path::new("/p"),
@@ -85,9 +87,11 @@ fn the_toolchain_covers_its_own_parts_of_the_sysroot_alone() {
             read("/rust/lib/rustlib/src/rust/library/std/src/lib.rs"),
             read("/rust/lib/libother.so"),
             read("/rust/lib/rustlib/x/lib/../../../libforeign.so"),
+            read("/rust/lib/rustlib/other/lib/libstd-1.rlib"),
         ],
         &[
             "File /rust/lib/libother.so",
+            "File /rust/lib/rustlib/other/lib/libstd-1.rlib",
             "File /rust/lib/rustlib/src/rust/library/std/src/lib.rs",
             "File /rust/lib/rustlib/x/lib/../../../libforeign.so",
         ],
