@@ -201,8 +201,13 @@ impl<'a> Ground<'a> {
         let place = flat(path);
         let is_in = |directory: &Path| place.starts_with(directory);
         self.out_dir.as_deref().is_some_and(is_in)
-            || self.temporary.iter().any(|path| is_in(path))
-                && !self.projects.iter().flatten().any(|path| is_in(path))
+            || self.temporary.iter().any(|path| is_in(path)) && !self.is_of_project(&place)
+    }
+
+    /// Whether it lies where something is built, or where what is built comes to lie.
+    pub(super) fn is_of_project(&self, path: &Path) -> bool {
+        let place = flat(path);
+        self.projects.iter().flatten().any(|directory| place.starts_with(directory))
     }
 
     /// Whether a file that was made is an output. One that was left among temporary files is: others may

@@ -372,7 +372,9 @@ impl<'a> Sorter<'a> {
             self.environment = self.environment.max(self.ground.root_uses);
             return;
         }
-        let is_trusted = self.ground.is_covered(by) || variables::looks_up_by_name(by);
+        // What has such a name in the checkout is not what the name says.
+        let is_trusted = self.ground.is_covered(by)
+            || variables::looks_up_by_name(by) && !self.ground.is_of_project(by);
         if !is_trusted && !self.is_known(by) {
             self.environment = EnvironmentUse::Everything;
         }

@@ -824,3 +824,85 @@ fn a_file_that_make_finds_to_be_up_to_date() {
         assert_eq!(space.output_of("p/target/debug/p").trim_end(), value.text());
     }
 }
+
+/// Compiles a C program of the package.
+fn program(space: &TestSpace, path: &str, code: &str) {
+    let source = space.write("program.c", code);
+    let path = space.path(path);
+    std::fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
+    succeed(Command::new("cc").arg("-o").args([path, source]));
+}
+
+#[test]
+fn a_directory_whose_file_system_a_script_asks_for_until_it_appears() {
+    check_way_to_nothing(
+        "Command::new(\"stat\").args([\"-f\", \"extra\"]).output().unwrap().status.success()",
+    );
+}
+
+/// The C library reads it by itself.
+#[test]
+fn a_time_zone_of_its_own() {
+    let mut space =
+        with_script("run(Command::new(\"date\").arg(\"+%Z\").env(\"TZ\", \"Its/Own\"))");
+    let zones = space.path("zones").display().to_string();
+    space.set_variable("TZDIR", &zones);
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        let counts = [0_u32, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat();
+        let name = format!("{}\0", value.text());
+        let zone = [&b"TZif"[..], &[0; 16], &counts, &[0; 6], name.as_bytes()].concat();
+        space.write("zones/Its/Own", zone);
+    });
+}
+
+#[test]
+fn translations_of_its_own() {
+    let mut space = with_script(
+        "run(Command::new(\"./tell\").env(\"LC_ALL\", \"C.UTF-8\").env(\"LANGUAGE\", \"xx\"))",
+    );
+    program(
+        &space,
+        "p/tell",
+        "#include <libintl.h>\n#include <locale.h>\n#include <stdio.h>\n\
+         int main(void) {\n setlocale(LC_ALL, \"\");\n bindtextdomain(\"app\", \"translated\");\n\
+         textdomain(\"app\");\n return puts(gettext(\"word\")) < 0;\n}\n",
+    );
+    check_right(&mut space, |space, value| {
+        let header = [0x9504_12de, 0, 1, 28, 36, 0, 44_u32, 4, 44, 3, 49].map(u32::to_le_bytes);
+        let catalogue = [&header.concat()[..], b"word\0", value.text().as_bytes(), b"\0"].concat();
+        space.write("p/translated/xx/LC_MESSAGES/app.mo", catalogue);
+    });
+}
+
+/// It is asked for past the function that everybody knows.
+#[test]
+fn a_script_that_looks_for_a_host() {
+    let space = with_script("run(&mut Command::new(\"./look\"))");
+    program(
+        &space,
+        "p/look",
+        "#define _GNU_SOURCE\n#include <netdb.h>\n#include <stdio.h>\n\
+         int main(void) {\n struct hostent host, *found;\n char space[4096];\n int error;\n\
+         gethostbyname_r(\"localhost\", &host, space, sizeof space, &found, &error);\n\
+         return puts(\"one\") < 0;\n}\n",
+    );
+    for _ in 0..2 {
+        space.remove("p/target");
+        let build = space.build("p");
+        assert!(build.compiled.contains(&"script(p)".to_owned()), "{}", build.text());
+    }
+}
+
+/// A program of that name is known to look variables up, but this is another one.
+#[test]
+fn a_program_of_the_checkout_that_goes_through_all_variables() {
+    let mut space = with_script("run(&mut Command::new(here.join(\"tools/git\")))");
+    program(
+        &space,
+        "p/tools/git",
+        "#include <stdio.h>\n#include <string.h>\nextern char **environ;\n\
+         int main(void) {\n for (char **entry = environ; *entry; entry++)\n\
+         if (!strncmp(*entry, \"COLOUR=\", 7)) puts(*entry + 7);\n return 0;\n}\n",
+    );
+    check_noticed(&mut space, &AGAIN, |space, value| space.set_variable("COLOUR", value.text()));
+}

@@ -173,7 +173,7 @@ extern "C" fn syscall(
         number::OPEN => {
             return opened(system::AT_FDCWD, a as Path, b as c_int, || next() as c_int) as c_long;
         }
-        number::STAT | number::LSTAT => {
+        number::STAT | number::LSTAT | number::ACCESS => {
             let result = next();
             probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
             return result;

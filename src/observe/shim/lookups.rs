@@ -3,6 +3,8 @@
 use core::ffi::{c_int, c_uint, c_void};
 
 use crate::files::{Path, no_result};
+#[cfg(target_os = "linux")]
+use crate::layout::READ;
 use crate::layout::{BLIND, LOCAL_SOCKET, MACHINE, NETWORK, VARIABLE_READ};
 use crate::log;
 use crate::next::{Next, as_function, from_caller, interpose, kernel_call, next};
@@ -19,7 +21,12 @@ next! {
 next! {
     SECURE_GETENV = "secure_getenv"; SENDMMSG = "sendmmsg"; NFTW64 = "nftw64";
     FTW64 = "ftw64"; OPEN_BY_HANDLE_AT = "open_by_handle_at"; SHM_OPEN = "shm_open";
-    SETMNTENT = "setmntent"; FTS64_OPEN = "fts64_open";
+    SETMNTENT = "setmntent"; FTS64_OPEN = "fts64_open"; MSGGET = "msgget";
+    GETHOSTBYNAME_R = "gethostbyname_r"; GETHOSTBYNAME2_R = "gethostbyname2_r";
+    GETHOSTBYADDR = "gethostbyaddr"; GETHOSTBYADDR_R = "gethostbyaddr_r";
+    GETNAMEINFO = "getnameinfo";
+    GETSERVBYNAME = "getservbyname"; GETSERVBYNAME_R = "getservbyname_r";
+    GETSERVBYPORT = "getservbyport"; GETSERVBYPORT_R = "getservbyport_r";
 }
 
 /// Names that must be known before they are called.
@@ -241,4 +248,23 @@ unseen_family! {
         (mount: c_int, handle: Any, flags: c_int) -> c_int;
     shm_open SHM_OPEN BLIND b"memory shared by name" (name: Path, flags: c_int, mode: c_uint) -> c_int;
     setmntent SETMNTENT BLIND b"a table of mounts" (path: Path, mode: Path) -> Any;
+    msgget MSGGET BLIND b"messages between processes" (key: c_int, flags: c_int) -> c_int;
+    gethostbyname_r GETHOSTBYNAME_R NETWORK b"name lookup"
+        (name: Path, to: Any, buffer: Any, bytes: usize, result: Any, error: Any) -> c_int;
+    gethostbyname2_r GETHOSTBYNAME2_R NETWORK b"name lookup"
+        (name: Path, family: c_int, to: Any, buffer: Any, bytes: usize, result: Any, error: Any) -> c_int;
+    gethostbyaddr GETHOSTBYADDR NETWORK b"name lookup"
+        (address: Any, length: c_uint, family: c_int) -> Any;
+    gethostbyaddr_r GETHOSTBYADDR_R NETWORK b"name lookup"
+        (address: Any, length: c_uint, family: c_int, to: Any, buffer: Any, bytes: usize, result: Any,
+         error: Any) -> c_int;
+    getnameinfo GETNAMEINFO NETWORK b"name lookup"
+        (address: Any, length: c_uint, host: Any, host_bytes: c_uint, service: Any,
+         service_bytes: c_uint, flags: c_int) -> c_int;
+    getservbyname GETSERVBYNAME READ b"/etc/services" (name: Path, protocol: Path) -> Any;
+    getservbyname_r GETSERVBYNAME_R READ b"/etc/services"
+        (name: Path, protocol: Path, to: Any, buffer: Any, bytes: usize, result: Any) -> c_int;
+    getservbyport GETSERVBYPORT READ b"/etc/services" (port: c_int, protocol: Path) -> Any;
+    getservbyport_r GETSERVBYPORT_R READ b"/etc/services"
+        (port: c_int, protocol: Path, to: Any, buffer: Any, bytes: usize, result: Any) -> c_int;
 }

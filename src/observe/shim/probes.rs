@@ -25,7 +25,8 @@ next! {
     XSTAT = "__xstat"; XSTAT64 = "__xstat64"; LXSTAT = "__lxstat"; LXSTAT64 = "__lxstat64";
     FXSTATAT = "__fxstatat"; FXSTATAT64 = "__fxstatat64"; EACCESS = "eaccess";
     EUIDACCESS = "euidaccess"; READLINK_CHK = "__readlink_chk"; READLINKAT_CHK = "__readlinkat_chk";
-    REALPATH_CHK = "__realpath_chk"; CANONICALIZE = "canonicalize_file_name";
+    REALPATH_CHK = "__realpath_chk"; CANONICALIZE = "canonicalize_file_name"; STATFS = "statfs";
+    STATFS64 = "statfs64"; STATVFS = "statvfs"; STATVFS64 = "statvfs64";
 }
 
 /// Simple names, often used where a lookup would be dangerous.
@@ -131,6 +132,10 @@ rare_probe_family! { path:
     __fxstatat64 FXSTATAT64 (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) at;
     eaccess EACCESS (path: Path, mode: c_int) AT_FDCWD;
     euidaccess EUIDACCESS (path: Path, mode: c_int) AT_FDCWD;
+    statfs STATFS (path: Path, to: Buffer) AT_FDCWD;
+    statfs64 STATFS64 (path: Path, to: Buffer) AT_FDCWD;
+    statvfs STATVFS (path: Path, to: Buffer) AT_FDCWD;
+    statvfs64 STATVFS64 (path: Path, to: Buffer) AT_FDCWD;
 }
 
 pub(crate) fn link_read(directory: c_int, name: Path, length: isize) -> isize {

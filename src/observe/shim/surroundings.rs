@@ -3,11 +3,11 @@
 
 use core::ffi::{c_char, c_int, c_long, c_void};
 
-use crate::files::{Path, no_function, no_result};
+use crate::files::{Path, no_function, no_result, path_with};
 use crate::layout::{READ, VARIABLE_READ};
 use crate::log;
 use crate::next::{as_function, interpose, next};
-use crate::system::bytes;
+use crate::system::{self, AT_FDCWD, bytes};
 
 type Any = *mut c_void;
 
@@ -16,6 +16,10 @@ next! {
     LOCALTIME_R = "localtime_r"; MKTIME = "mktime"; TZSET = "tzset"; CTIME = "ctime";
     CTIME_R = "ctime_r"; STRFTIME = "strftime";
 }
+
+/// Not part of every C library.
+#[cfg(target_os = "linux")]
+next! { BINDTEXTDOMAIN = "bindtextdomain"; }
 
 /// Variables that decide which locale the empty name stands for.
 const LOCALE: [&[u8]; 9] = [
@@ -67,8 +71,24 @@ extern "C" fn newlocale(categories: c_int, name: Path, base: Any) -> Any {
 interpose! { setlocale = SETLOCALE; newlocale = NEWLOCALE; }
 
 fn zone_asked_for() {
+    if !log::is_open() {
+        return;
+    }
     looked_up(b"TZ");
-    log::text(READ, &[b"/etc/localtime"]);
+    looked_up(b"TZDIR");
+    // SAFETY: the process's environment; values are C strings.
+    let [zone, directory] = [b"TZ".as_slice(), b"TZDIR"]
+        .map(|name| unsafe { bytes(system::find_variable(system::environment(), name)) });
+    let zone = zone.strip_prefix(b":").unwrap_or(zone);
+    if zone.is_empty() {
+        log::text(READ, &[b"/etc/localtime"]);
+    } else if zone.first() == Some(&b'/') {
+        log::text(READ, &[zone]);
+    } else {
+        // What is no file's name is a description.
+        let directory = if directory.is_empty() { b"/usr/share/zoneinfo" } else { directory };
+        path_with(READ, AT_FDCWD, directory, &[b"/", zone]);
+    }
 }
 
 macro_rules! zone_family {
@@ -94,4 +114,21 @@ zone_family! {
     mktime MKTIME (from: Any) -> c_long, no_result() as c_long;
     strftime STRFTIME (to: Any, bytes_max: usize, format: Path, time: Any) -> usize, 0;
     tzset TZSET () -> (), ();
+}
+
+/// Which translations a program looks for. Its own ones, installed with it, decide how text looks; where
+/// it looks for others is not followed.
+#[cfg(target_os = "linux")]
+#[unsafe(no_mangle)]
+extern "C" fn bindtextdomain(domain: Path, directory: Path) -> *mut c_char {
+    // SAFETY: null or a C string, as the function demands.
+    let place = unsafe { bytes(directory) };
+    if !place.is_empty() && !place.ends_with(b"/share/locale") {
+        log::blind("translations in a directory of their own");
+    }
+    match as_function!(BINDTEXTDOMAIN.find(), unsafe extern "C" fn(Path, Path) -> *mut c_char) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(domain, directory) },
+        None => no_function().cast(),
+    }
 }

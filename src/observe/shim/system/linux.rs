@@ -42,6 +42,7 @@ pub(crate) mod number {
     pub(crate) const GETPPID: isize = 110;
     pub(crate) const PIVOT_ROOT: isize = 155;
     pub(crate) const PRCTL: isize = 157;
+    pub(crate) const ACCESS: isize = 21;
     pub(crate) const CHDIR: isize = 80;
     pub(crate) const CHROOT: isize = 161;
     pub(crate) const MOUNT: isize = 165;
