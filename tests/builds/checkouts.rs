@@ -309,14 +309,19 @@ fn a_file_that_a_script_names_by_its_place() {
 }
 
 #[test]
-fn a_file_that_a_file_of_the_home_names_by_its_place() {
-    let space = with_script(
-        "let home = std::path::PathBuf::from(std::env::var_os(\"HOME\").unwrap());\n\
-         let site = std::fs::read_to_string(home.join(\"site.conf\")).unwrap();\n\
-         std::fs::read_to_string(site).unwrap()",
-    );
-    check_named_by_its_place(&space, |space, place| {
-        space.write("home/site.conf", format!("{place}/data.txt"));
+fn a_file_that_a_file_elsewhere_names_by_its_place() {
+    let mut space = TestSpace::new();
+    let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory far away");
+    let site = elsewhere.path().join("site.conf");
+    space.set_variable("SITE", &site.display().to_string());
+    let script = "fn main() {\n\
+                  let site = std::fs::read_to_string(std::env::var_os(\"SITE\").unwrap()).unwrap();\n\
+                  let value = std::fs::read_to_string(site).unwrap();\n\
+                  println!(\"cargo::rustc-env=VALUE={value}\");\n}\n";
+    let source = "fn main() { println!(\"{}\", env!(\"VALUE\")); }\n";
+    space.package("p", "", &[("build.rs", script), ("src/main.rs", source)]);
+    check_named_by_its_place(&space, |_, place| {
+        std::fs::write(&site, format!("{place}/data.txt")).expect("one's own directory");
     });
 }
 

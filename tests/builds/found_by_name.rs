@@ -137,7 +137,8 @@ fn a_program_that_appears_on_the_path_of_a_command() {
 #[test]
 fn a_file_beside_programs_that_appears() {
     let mut space = with_script(
-        "std::fs::read_to_string(here.join(\"../tools/describe\")).unwrap_or(\"one\".into())",
+        "let file = here.parent().unwrap().join(\"tools/describe\");\n\
+         std::fs::read_to_string(file).unwrap_or(\"one\".into())",
     );
     std::fs::create_dir(space.path("tools")).expect("a directory can be created");
     space.set_variable("PATH", &format!("{}:/usr/bin:/bin", space.path("tools").display()));
