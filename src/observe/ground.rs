@@ -48,6 +48,7 @@ pub(super) struct Ground<'a> {
     /// What is built, which may itself be among temporary files.
     projects: [Option<Cow<'a, Path>>; 3],
     jobserver: Option<&'a Path>,
+    cargo_home: Option<Cow<'a, Path>>,
     /// Receives outputs; direct probes there are noise.
     out_dir: Option<PathBuf>,
     /// Nothing was in `out_dir` before.
@@ -82,6 +83,7 @@ impl<'a> Ground<'a> {
             temporary: &observation.temporary,
             projects: projects(context.roots),
             jobserver: observation.jobserver.as_deref(),
+            cargo_home: context.roots.path(Root::CargoHome).map(flat),
             out_dir: call.out_dir.as_deref().map(absolute),
             out_dir_was_empty: false,
             own_outputs: call.outputs().files.iter().map(|path| absolute(path)).collect(),
@@ -105,6 +107,7 @@ impl<'a> Ground<'a> {
             temporary: &observation.temporary,
             projects: projects(context.roots),
             jobserver: observation.jobserver.as_deref(),
+            cargo_home: context.roots.path(Root::CargoHome).map(flat),
             out_dir: Some(flat(context.out_dir).into_owned()),
             out_dir_was_empty: true,
             own_outputs: HashSet::new(),
@@ -123,6 +126,7 @@ impl<'a> Ground<'a> {
         is_state_of_the_machine(path)
             || self.is_covered(path)
             || self.is_kaches_own(path)
+            || self.is_cargos_own(path)
             || self.own_outputs.contains(path)
             || self.jobserver == Some(path)
             || self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory))
@@ -150,6 +154,18 @@ impl<'a> Ground<'a> {
     fn is_kaches_own(&self, path: &Path) -> bool {
         let Ok(inside) = path.strip_prefix(&*self.cache_directory) else { return false };
         inside.starts_with("lib") || inside.components().count() < 2
+    }
+
+    /// Whether Cargo has a lock there, or notes of what it used and of its compiler. Scripts run it for
+    /// what it knows of their package.
+    fn is_cargos_own(&self, path: &Path) -> bool {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        if name == ".rustc_info.json" {
+            return self.projects.iter().flatten().any(|directory| directory.starts_with(parent));
+        }
+        let starts = [&b".package-cache"[..], b".global-cache"];
+        self.cargo_home.as_deref() == Some(parent)
+            && starts.iter().any(|start| name.as_bytes().starts_with(start))
     }
 
     /// Whether it does not matter that something is at this place or not.
@@ -216,7 +232,7 @@ impl<'a> Ground<'a> {
         let place = flat(path);
         let is_incremental =
             self.incremental.as_ref().is_some_and(|directory| place.starts_with(directory));
-        !is_incremental && !is_state_of_the_machine(&place)
+        !is_incremental && !is_state_of_the_machine(&place) && !self.is_cargos_own(&place)
     }
 
     /// The directory of incremental data that a path lies in: the compiler makes one for each unit.

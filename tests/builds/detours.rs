@@ -906,3 +906,25 @@ fn a_program_of_the_checkout_that_goes_through_all_variables() {
     );
     check_noticed(&mut space, &AGAIN, |space, value| space.set_variable("COLOUR", value.text()));
 }
+
+/// Cargo takes a lock for that, and notes what it has found out of the compiler.
+#[test]
+fn what_cargo_knows_of_the_packages() {
+    let mut space = with_script(
+        "let cargo = std::env::var_os(\"CARGO\").unwrap();\n\
+         let known = run(Command::new(cargo).args([\"metadata\", \"--format-version\", \"1\"]));\n\
+         if known.contains(\"it says two\") { \"two\".into() } else { \"one\".into() }",
+    );
+    let manifest = space.read("p/Cargo.toml");
+    let dependency = "[dependencies]\nstone = { path = \"../stone\" }\n";
+    space.write(
+        "p/Cargo.toml",
+        manifest.replace("\n[workspace]", &format!("{dependency}[workspace]")),
+    );
+    space.package("stone", "", &[("src/lib.rs", "")]);
+    let manifest = space.read("stone/Cargo.toml");
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        let described = format!("[package]\ndescription = \"it says {}\"", value.text());
+        space.write("stone/Cargo.toml", manifest.replace("[package]", &described));
+    });
+}
