@@ -398,7 +398,13 @@ impl Builds {
             tokio::task::spawn_blocking(move || list_of_build(&store, cargo_pid, began_ms));
         let Ok(list) = listed.await else { return Ok(()) };
         let list = list?;
-        if list.actions.is_empty() || !self.transfers.may_try() {
+        if list.actions.is_empty() {
+            return Ok(());
+        }
+        // Should they take longer, the list names what is not there yet, and that is a miss. It takes up
+        // what others have said meanwhile.
+        drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.settled()).await);
+        if !self.transfers.may_try() {
             return Ok(());
         }
         let Some(lockfile) = build.lockfile() else { return Ok(()) };
@@ -409,8 +415,6 @@ impl Builds {
         if list.actions.iter().all(|action| known.contains(&action.action)) {
             return Ok(());
         }
-        // Should they take longer, the list names what is not there yet, and that is a miss.
-        drop(tokio::time::timeout(UPLOADS_MAX, self.uploads.settled()).await);
         let list = list.merged_with(earlier);
         crate::log::info!("a build used {} results", list.actions.len());
         let project = build.project_identity(&lockfile, &self.config);

@@ -106,7 +106,9 @@ impl Uploads {
                 let left = self.upload_all(&remote, due).await;
                 pause = if left.len() < count { Duration::ZERO } else { pause * 2 };
                 pause = pause.clamp(PAUSE_MIN, PAUSE_MAX);
-                again = Instant::now() + pause;
+                // What comes in between does not put off what failed before.
+                let next = Instant::now() + pause;
+                again = if failed.is_empty() { next } else { again.min(next) };
                 failed.extend(left);
                 continue;
             }

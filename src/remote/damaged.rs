@@ -26,8 +26,9 @@ impl Damaged {
         Self { known: Mutex::new(keys.map(ActionKey).collect()), directory }
     }
 
+    /// Another process may have found it out since this one began.
     pub(super) fn contains(&self, action: &ActionKey) -> bool {
-        self.known().contains(action)
+        self.known().contains(action) || fs::lstat(&self.path(*action)).is_ok()
     }
 
     /// What cannot be written is known to this process only.
@@ -42,9 +43,8 @@ impl Damaged {
     }
 
     pub(super) fn remove(&self, action: ActionKey) {
-        if self.known().remove(&action)
-            && let Err(error) = fs::remove_if_present(&self.path(action))
-        {
+        self.known().remove(&action);
+        if let Err(error) = fs::remove_if_present(&self.path(action)) {
             crate::log::warn!("{error}");
         }
     }
