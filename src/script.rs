@@ -7,6 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -18,7 +19,7 @@ use crate::compile;
 use crate::config::Config;
 use crate::env;
 use crate::fs::{self, FileKind, FsError};
-use crate::inputs::{content_digest, finish, frame};
+use crate::inputs::{content_digest, find_program, finish, frame};
 use crate::key::{Component, UnitComponents};
 use crate::library_path::is_output_of_unit;
 use crate::observe::{self, Observation, Observer, rules};
@@ -31,7 +32,7 @@ use crate::session::{Session, Turn};
 use crate::store::Store;
 use crate::store::restore::Tree;
 use crate::toolchain::{Toolchain, identify, refuse_changed};
-use crate::wrap::exec;
+use crate::wrap::{become_program, exec};
 
 /// A run that can be cached.
 #[derive(Debug)]
@@ -137,6 +138,31 @@ fn run_name(account: &Account) -> Digest {
     finish(&hasher)
 }
 
+const WRAPPER: &str = "RUSTC_WRAPPER";
+
+/// Another name of this executable, where scripts would be told the one that it has. By that the crate `cc`
+/// knows it and has it run C compilers, which makes nothing faster, and nothing at all where the path has
+/// a space; and what it runs comes to be known to programs.
+fn nameless_wrapper(cache_directory: &Path) -> std::io::Result<Option<PathBuf>> {
+    let Some(wrapper) = std::env::var_os(WRAPPER) else { return Ok(None) };
+    let Some(wrapper) = find_program(&wrapper, Path::new("")) else { return Ok(None) };
+    let own = std::env::current_exe()?;
+    let (named, real) = (std::fs::metadata(wrapper)?, std::fs::metadata(&own)?);
+    if (named.dev(), named.ino()) != (real.dev(), real.ino()) {
+        return Ok(None);
+    }
+    let directory = cache_directory.join("lib");
+    let name = directory.join(observe::LINK_NAME);
+    if std::fs::read_link(&name).is_ok_and(|known| known == own) {
+        return Ok(Some(name));
+    }
+    std::fs::create_dir_all(&directory)?;
+    let temporary = fs::temporary_name(&name);
+    std::os::unix::fs::symlink(&own, &temporary)?;
+    std::fs::rename(&temporary, &name)?;
+    Ok(Some(name))
+}
+
 impl Run {
     fn go(mut self, arguments: &[OsString]) -> ! {
         match self.session.seek() {
@@ -145,19 +171,34 @@ impl Run {
                 drop(claimed);
                 end_like(status)
             }
-            Turn::GiveUp => exec(arguments),
+            Turn::GiveUp => self.give_up(arguments),
         }
+    }
+
+    fn command(&self, arguments: &[OsString]) -> Command {
+        let mut command = Command::new(&arguments[0]);
+        command.args(&arguments[1..]);
+        match nameless_wrapper(&self.session.config.cache_dir) {
+            Ok(Some(wrapper)) => drop(command.env(WRAPPER, wrapper)),
+            Ok(None) => {}
+            Err(error) => crate::log::info!("the script will know of kache: {error}"),
+        }
+        command
+    }
+
+    /// Becomes the script.
+    fn give_up(&self, arguments: &[OsString]) -> ! {
+        become_program(self.command(arguments))
     }
 
     /// Runs the script under the observer in an empty `OUT_DIR`, and stores what came out of it.
     fn run(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
         if let Err(error) = fs::clear(&self.out_dir) {
             crate::log::warn!("{error}");
-            exec(arguments);
+            self.give_up(arguments);
         }
         let observer = Observer::prepare(&self.session.store.directory);
-        let mut command = Command::new(&arguments[0]);
-        command.args(&arguments[1..]);
+        let mut command = self.command(arguments);
         if let Ok(observer) = &observer {
             observer.attach(&mut command);
             self.extend_c_compilers(observer);
@@ -168,7 +209,9 @@ impl Run {
         // A script may be at its work within the tick of the file clock in which it was started: a
         // change that has the stamp of that tick may have come after the script looked.
         let started_ns = fs::file_clock_ns() - 1;
-        let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else { exec(arguments) };
+        let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else {
+            self.give_up(arguments);
+        };
         let status = compiled.status;
         let observation = observer.map(Observer::finish).map_err(|error| error.to_string());
         if !status.success() && observe::may_be_to_blame(&observation) {
@@ -176,7 +219,7 @@ impl Run {
             if let Err(error) = fs::clear(&self.out_dir) {
                 crate::log::warn!("{error}");
             }
-            exec(arguments);
+            self.give_up(arguments);
         }
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
@@ -221,7 +264,7 @@ impl Run {
         let context = rules::ScriptContext {
             roots: &self.session.roots,
             sysroot: &self.toolchain.sysroot,
-            targets: &self.toolchain.targets,
+            targets: self.toolchain.targets(),
             cache_directory: &self.session.store.directory,
             out_dir: &self.out_dir,
             working_directory: &self.session.working_directory,

@@ -199,7 +199,7 @@ fn context(compilation: &Compilation) -> rules::Context<'_> {
     rules::Context {
         roots: &session.roots,
         sysroot: &toolchain.sysroot,
-        targets: &toolchain.targets,
+        targets: toolchain.targets(),
         cache_directory: &session.store.directory,
         invocation,
         working_directory: &session.working_directory,

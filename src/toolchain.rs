@@ -43,8 +43,27 @@ const TARGET: &str = "--target";
 pub struct Toolchain {
     pub digest: Digest,
     pub sysroot: PathBuf,
-    /// Whose files the digest covers, of those that may be installed.
-    pub targets: Vec<OsString>,
+    /// What the digest covers, by their paths.
+    files: Vec<ToolchainFile>,
+}
+
+impl Toolchain {
+    /// The targets whose files the digest covers: others may be installed.
+    pub fn targets(&self) -> Vec<OsString> {
+        let rustlib = self.sysroot.join(RUSTLIB);
+        let mut targets: Vec<OsString> = Vec::new();
+        for file in &self.files {
+            let inside = Path::new(OsStr::from_bytes(&file.path)).strip_prefix(&rustlib);
+            let target = inside.ok().and_then(|inside| inside.iter().next());
+            // They are sorted.
+            if let Some(target) = target
+                && targets.last().is_none_or(|last| last != target)
+            {
+                targets.push(target.to_owned());
+            }
+        }
+        targets
+    }
 }
 
 /// Why a toolchain cannot be identified.
@@ -174,20 +193,11 @@ fn record_key(program: &Path, sysroot: Option<&Path>, target: Option<&OsStr>) ->
 }
 
 fn from_record(record: ToolchainRecord) -> Toolchain {
-    let sysroot = PathBuf::from(OsString::from_vec(record.sysroot));
-    let rustlib = sysroot.join(RUSTLIB);
-    let mut targets: Vec<OsString> = Vec::new();
-    for file in &record.files {
-        let inside = file.path.strip_prefix(rustlib.as_os_str().as_bytes());
-        let target = inside.and_then(|inside| inside.split(|byte| *byte == b'/').nth(1));
-        // They are sorted.
-        if let Some(target) = target.map(OsStr::from_bytes)
-            && targets.last().is_none_or(|last| last != target)
-        {
-            targets.push(target.to_owned());
-        }
+    Toolchain {
+        digest: record.digest,
+        sysroot: PathBuf::from(OsString::from_vec(record.sysroot)),
+        files: record.files,
     }
-    Toolchain { digest: record.digest, sysroot, targets }
 }
 
 /// What is recorded of a toolchain with the host's files, or with those of `target` besides.
@@ -356,14 +366,17 @@ struct Told {
 
 /// Runs the compiler for what only it can tell. A driver such as clippy's answers like `rustc`.
 fn tell(program: &Path) -> Option<Told> {
-    let mut command = Command::new(program);
-    if program.file_stem().is_none_or(|stem| stem != "rustc") {
-        command.arg("rustc");
-    }
-    let output = command.args(["--print", "sysroot", "--print", "target-libdir"]).output().ok()?;
+    const QUESTION: [&str; 4] = ["--print", "sysroot", "--print", "target-libdir"];
+    let ask = |words: &[&str]| {
+        let output = Command::new(program).args(words).args(QUESTION).output().ok()?;
+        output.status.success().then_some(output)
+    };
+    // A script around the compiler is called like it, whatever its name is.
+    let is_compiler = program.file_stem().is_some_and(|stem| stem == "rustc");
+    let output = if is_compiler { ask(&[]) } else { ask(&["rustc"]).or_else(|| ask(&[])) }?;
     let mut lines = output.stdout.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
     let (sysroot, libraries) = (lines.next()?, Path::new(lines.next()?));
     // <sysroot>/lib/rustlib/<host>/lib
     let host = libraries.parent()?.file_name()?.to_owned();
-    output.status.success().then(|| Told { sysroot: sysroot.into(), host })
+    Some(Told { sysroot: sysroot.into(), host })
 }

@@ -395,8 +395,15 @@ fn remove_incremental(directory: &Path) {
 
 /// Becomes the compiler. Returns only by ending: if the compiler cannot be run, as a shell would.
 pub fn exec(arguments: &[OsString]) -> ! {
-    let error = Command::new(&arguments[0]).args(&arguments[1..]).exec();
-    report_exec_failure(&arguments[0], &error);
+    let mut command = Command::new(&arguments[0]);
+    command.args(&arguments[1..]);
+    become_program(command)
+}
+
+/// Becomes any program.
+pub fn become_program(mut command: Command) -> ! {
+    let error = command.exec();
+    report_exec_failure(command.get_program(), &error);
     exit(127)
 }
 

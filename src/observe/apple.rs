@@ -515,7 +515,7 @@ mod tests {
         let context = Context {
             roots: &roots,
             sysroot: Path::new("/rust"),
-            targets: &[],
+            targets: Vec::new(),
             cache_directory: Path::new("/cache"),
             invocation: &invocation,
             working_directory: Path::new("/p"),

@@ -20,7 +20,7 @@ pub struct Context<'a> {
     pub roots: &'a Roots,
     pub sysroot: &'a Path,
     /// Whose files the toolchain's digest covers.
-    pub targets: &'a [OsString],
+    pub targets: Vec<OsString>,
     pub cache_directory: &'a Path,
     pub invocation: &'a Invocation,
     pub working_directory: &'a Path,
@@ -32,7 +32,7 @@ pub struct ScriptContext<'a> {
     pub roots: &'a Roots,
     pub sysroot: &'a Path,
     /// Whose files the toolchain's digest covers.
-    pub targets: &'a [OsString],
+    pub targets: Vec<OsString>,
     pub cache_directory: &'a Path,
     pub out_dir: &'a Path,
     pub working_directory: &'a Path,
@@ -65,7 +65,7 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn of_compilation(observation: &'a Observation, context: &Context<'a>) -> Self {
+    pub(super) fn of_compilation(observation: &'a Observation, context: &'a Context<'a>) -> Self {
         let call = context.invocation;
         let absolute = |path: &Path| flat(&context.working_directory.join(path)).into_owned();
         let searches_crates = |kind: SearchKind| {
@@ -77,7 +77,7 @@ impl<'a> Ground<'a> {
         let externs = call.externs.iter().filter_map(|dependency| dependency.path.as_deref());
         Self {
             sysroot: context.sysroot,
-            targets: context.targets,
+            targets: &context.targets,
             cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,
@@ -98,10 +98,10 @@ impl<'a> Ground<'a> {
         }
     }
 
-    pub(super) fn of_script(observation: &'a Observation, context: &ScriptContext<'a>) -> Self {
+    pub(super) fn of_script(observation: &'a Observation, context: &'a ScriptContext<'a>) -> Self {
         Self {
             sysroot: context.sysroot,
-            targets: context.targets,
+            targets: &context.targets,
             cache_directory: flat(context.cache_directory),
             working_directory: context.working_directory,
             temporary: &observation.temporary,

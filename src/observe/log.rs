@@ -421,7 +421,9 @@ impl Reader {
             _ => None,
         };
         // What is observed behind kache depends on what kache runs, not on kache.
-        if path.is_some_and(|path| self.own.as_ref() == Some(path)) {
+        let is_kache =
+            |path: &PathBuf| self.own.as_ref().is_some_and(|own| programs::is_kache(path, own));
+        if path.is_some_and(is_kache) {
             return true;
         }
         if self.seen.insert(access.clone()) {

@@ -47,6 +47,7 @@ pub(crate) use ground::{flat, has_parents};
 pub use image_file::EnvironmentUse;
 pub use log::{IncompleteReason, Observation};
 pub use machine::Fact;
+pub use programs::LINK_NAME;
 use shared_log::SharedLog;
 pub use variables::plain_name;
 

@@ -93,7 +93,7 @@ impl Images {
 /// The executable itself, or the interpreter of the script that it is.
 fn image(path: &Path) -> Option<PathBuf> {
     let means_the_reader = path.starts_with("/proc");
-    if means_the_reader || path == std::env::current_exe().ok()? {
+    if means_the_reader || is_kache(path, &std::env::current_exe().ok()?) {
         return None;
     }
     let begin = begin_of(path)?;
@@ -102,6 +102,15 @@ fn image(path: &Path) -> Option<PathBuf> {
     }
     // A script without that line: shells and the C library run it by the shell.
     std::fs::canonicalize(named_interpreter(&begin).unwrap_or("/bin/sh".into())).ok()
+}
+
+/// The name of a link to kache by which scripts run it.
+pub const LINK_NAME: &str = "rustc-wrapper";
+
+/// Whether a path is that of kache's executable, or such a link to it.
+pub(crate) fn is_kache(path: &Path, own: &Path) -> bool {
+    let is_link = || path.ends_with(LINK_NAME) && fs::read_link(path).is_ok_and(|real| real == own);
+    path == own || is_link()
 }
 
 /// What a script says that it is to be run by.

@@ -335,6 +335,21 @@ fn a_compiler_that_is_not_there() {
     assert!(!build.status.success());
 }
 
+/// Cargo takes what `RUSTC` names for the compiler, whatever its name is.
+#[test]
+fn a_script_around_the_compiler_with_a_name_of_its_own() {
+    let mut space = TestSpace::new();
+    space.package("p", "", &[("src/lib.rs", "")]);
+    let counted = Toolchain::counted(&space.path(""));
+    let script = format!("#!/bin/sh\nexec {} \"$@\"\n", counted.rustc.display());
+    let rustc = space.write_program("our-compiler", script);
+    space.use_toolchain(Toolchain { rustc, ..counted });
+    for units in [&["p"][..], &[]] {
+        space.remove("p/target");
+        space.build("p").assert_compiled(units, "");
+    }
+}
+
 #[test]
 fn flags_that_no_compiler_knows() {
     let space = TestSpace::new();

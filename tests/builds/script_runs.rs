@@ -503,3 +503,19 @@ fn a_script_that_is_run_by_hand_empties_no_directory() {
     assert!(status.expect("it can be run").success());
     assert!(precious.exists());
 }
+
+/// The crate `cc` has C compilers run by a wrapper that it knows by its name.
+#[test]
+fn a_script_has_a_wrapper_that_works_and_that_nobody_knows() {
+    let space = with_script(
+        "let wrapper = std::env::var_os(\"RUSTC_WRAPPER\").unwrap();\n\
+         let compiler = std::env::var_os(\"RUSTC\").unwrap();\n\
+         assert!(run(Command::new(&wrapper).arg(compiler).arg(\"-vV\")).starts_with(\"rustc \"));\n\
+         Path::new(&wrapper).file_stem().unwrap().to_str().unwrap().to_owned()",
+    );
+    for units in [&["build_script_build", "p(bin)", "script(p)"][..], &[]] {
+        space.remove("p/target");
+        space.build("p").assert_compiled(units, "");
+        assert_eq!(space.output_of("p/target/debug/p"), "rustc-wrapper\n");
+    }
+}

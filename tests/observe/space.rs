@@ -101,7 +101,7 @@ impl TestSpace {
         let context = Context {
             roots: &roots,
             sysroot: &self.sysroot,
-            targets: &targets,
+            targets,
             cache_directory: &self.path("cache"),
             invocation: &invocation,
             working_directory: &directory,

@@ -33,11 +33,10 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         library_path: "/first:/second".into(),
     };
     let roots = Roots::default();
-    let targets = ["x86_64-unknown-linux-gnu".into(), "x".into()];
     let context = ScriptContext {
         roots: &roots,
         sysroot: Path::new("/rust"),
-        targets: &targets,
+        targets: vec!["x86_64-unknown-linux-gnu".into(), "x".into()],
         cache_directory: Path::new("/p/../cache"),
         out_dir: Path::new("/t/out"),
         working_directory: Path::new("/p"),
