@@ -7,10 +7,11 @@ use crate::cli::inventory::{self, Inventory};
 use crate::cli::summary::{Summary, by_count};
 use crate::cli::{human, times};
 use crate::config::{Config, Loaded};
-use crate::fs::{self, Placed};
+use crate::fs::{self, FsError, Placed};
 use crate::index::{Index, IndexError};
 use crate::observe::Observer;
 use crate::{env, events};
+use rustix::io::Errno;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -189,7 +190,17 @@ pub(super) fn sharing(config: &Config) -> Vec<Line> {
             "files are copied to here: the store is on another file system".to_owned(),
             "set `local_store` to a directory on this one".to_owned(),
         )],
-        Err(error) => vec![Line::Finding(error.to_string(), "check its permissions".to_owned())],
+        Err(error) => vec![Line::Finding(error.to_string(), remedy(&error).to_owned())],
+    }
+}
+
+fn remedy(error: &FsError) -> &'static str {
+    match error.errno {
+        Errno::NOSPC | Errno::DQUOT => {
+            "free some space there, or set `local_store` to another place"
+        }
+        Errno::ROFS => "have it mounted for writing, or set `local_store` to another place",
+        _ => "check its permissions",
     }
 }
 
