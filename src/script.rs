@@ -7,7 +7,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -143,23 +142,20 @@ const WRAPPER: &str = "RUSTC_WRAPPER";
 /// Another name of this executable, where scripts would be told the one that it has. By that the crate `cc`
 /// knows it and has it run C compilers, which makes nothing faster, and nothing at all where the path has
 /// a space; and what it runs comes to be known to programs.
-fn nameless_wrapper(cache_directory: &Path) -> std::io::Result<Option<PathBuf>> {
-    let Some(wrapper) = std::env::var_os(WRAPPER) else { return Ok(None) };
-    let Some(wrapper) = find_program(&wrapper, Path::new("")) else { return Ok(None) };
-    let own = std::env::current_exe()?;
-    let (named, real) = (std::fs::metadata(wrapper)?, std::fs::metadata(&own)?);
-    if (named.dev(), named.ino()) != (real.dev(), real.ino()) {
+fn nameless_wrapper(cache_directory: &Path) -> Result<Option<PathBuf>, FsError> {
+    let wrapper = std::env::var_os(WRAPPER).and_then(|name| find_program(&name, Path::new("")));
+    let (Some(wrapper), Ok(own)) = (wrapper, std::env::current_exe()) else { return Ok(None) };
+    let (named, real) = (fs::stat(&wrapper)?, fs::stat(&own)?);
+    if (named.device, named.inode) != (real.device, real.inode) {
         return Ok(None);
     }
     let directory = cache_directory.join("lib");
     let name = directory.join(observe::LINK_NAME);
-    if std::fs::read_link(&name).is_ok_and(|known| known == own) {
+    if fs::read_link(&name).is_ok_and(|known| known == own) {
         return Ok(Some(name));
     }
-    std::fs::create_dir_all(&directory)?;
-    let temporary = fs::temporary_name(&name);
-    std::os::unix::fs::symlink(&own, &temporary)?;
-    std::fs::rename(&temporary, &name)?;
+    fs::create_directories(&directory)?;
+    fs::replace_by_symlink(&own, &name)?;
     Ok(Some(name))
 }
 
