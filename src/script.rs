@@ -149,12 +149,11 @@ fn nameless_wrapper(cache_directory: &Path) -> Result<Option<PathBuf>, FsError> 
     if (named.device, named.inode) != (real.device, real.inode) {
         return Ok(None);
     }
-    let directory = cache_directory.join("lib");
-    let name = directory.join(observe::LINK_NAME);
+    let name = observe::link_in(cache_directory);
     if fs::read_link(&name).is_ok_and(|known| known == own) {
         return Ok(Some(name));
     }
-    fs::create_directories(&directory)?;
+    fs::create_directories(name.parent().unwrap_or(cache_directory))?;
     fs::replace_by_symlink(&own, &name)?;
     Ok(Some(name))
 }

@@ -53,6 +53,9 @@ pub(crate) const TEXT_BYTES_MAX: usize = 3 * 4096;
 /// The variable that leads observed processes to the log.
 pub(crate) const VARIABLE: &str = "KACHE_OBSERVE_LOG";
 
+/// The name of a link to kache by which scripts run it.
+pub(crate) const LINK_NAME: &str = "rustc-wrapper";
+
 /// The variable that names the libraries which are loaded before a program.
 pub(crate) const PRELOAD_VARIABLE: &str =
     if cfg!(target_vendor = "apple") { "DYLD_INSERT_LIBRARIES" } else { "LD_PRELOAD" };

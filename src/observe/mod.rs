@@ -47,7 +47,6 @@ pub(crate) use ground::{flat, has_parents};
 pub use image_file::EnvironmentUse;
 pub use log::{IncompleteReason, Observation};
 pub use machine::Fact;
-pub use programs::LINK_NAME;
 use shared_log::SharedLog;
 pub use variables::plain_name;
 
@@ -155,6 +154,11 @@ fn native(value: u64) -> [u8; 8] {
 pub fn may_be_to_blame(observation: &Result<Observation, String>) -> bool {
     cfg!(target_vendor = "apple")
         && observation.as_ref().is_ok_and(|observation| observation.complete.is_err())
+}
+
+/// Where the link to kache is by which scripts run it.
+pub fn link_in(cache_dir: &Path) -> PathBuf {
+    cache_dir.join("lib").join(layout::LINK_NAME)
 }
 
 /// Whether this process itself is being observed.

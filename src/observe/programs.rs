@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::access::Access;
+use super::layout::LINK_NAME;
 use crate::fs::{self, FileKind};
 
 /// Where the C library searches without `PATH`.
@@ -103,9 +104,6 @@ fn image(path: &Path) -> Option<PathBuf> {
     // A script without that line: shells and the C library run it by the shell.
     std::fs::canonicalize(named_interpreter(&begin).unwrap_or("/bin/sh".into())).ok()
 }
-
-/// The name of a link to kache by which scripts run it.
-pub const LINK_NAME: &str = "rustc-wrapper";
 
 /// Whether a path is that of kache's executable, or such a link to it.
 pub(crate) fn is_kache(path: &Path, own: &Path) -> bool {

@@ -7,7 +7,7 @@ use core::ffi::c_char;
 use core::ptr;
 
 use crate::exec::List;
-use crate::layout::MACHINE;
+use crate::layout::{LINK_NAME, MACHINE};
 use crate::log;
 use crate::system::{self, bytes};
 
@@ -37,7 +37,8 @@ impl Arguments {
         let name = file_name(executable);
         // What compiles C puts kache in front of the compiler where Cargo does, and kache becomes that.
         // SAFETY: the caller's arguments, as it passes them on.
-        let is_behind = name == b"kache" && is_c_compiler(file_name(unsafe { first(given) }));
+        let is_kache = name == b"kache" || name == LINK_NAME.as_bytes();
+        let is_behind = is_kache && is_c_compiler(file_name(unsafe { first(given) }));
         if !is_behind && !is_c_compiler(name) {
             return kept;
         }
