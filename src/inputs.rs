@@ -114,15 +114,18 @@ impl<'a> Inputs<'a> {
     }
 
     /// Who only looks at a file may compare that with what it knows of its content. In the checkout that
-    /// counts: files change there, and often enough to others of the same size.
+    /// counts: files change there, and often enough to others of the same size, if they are not large.
     fn presence(&self, input: &Input) -> Option<Digest> {
+        const COMPARED_BYTES_MAX: u64 = 256 << 20;
         let path = self.path(input)?;
         let looks = presence(&path)?;
         let of_checkout = matches!(input.name.root, Some(Root::Workspace | Root::Package));
-        if of_checkout && fs::stat(&path).is_ok_and(|stat| stat.kind == FileKind::File) {
-            return Some(of_kind(&looks.0, &self.file(&path)?.0));
-        }
-        Some(looks)
+        let is_compared =
+            |stat: Stat| stat.kind == FileKind::File && stat.size_bytes <= COMPARED_BYTES_MAX;
+        let content = (of_checkout && fs::stat(&path).is_ok_and(is_compared))
+            .then(|| self.file(&path))
+            .flatten();
+        Some(content.map_or(looks, |content| of_kind(&looks.0, &content.0)))
     }
 
     fn file(&self, path: &Path) -> Option<Digest> {

@@ -277,8 +277,9 @@ fn roots_named(session: &Session, manifest: &Manifest, said: RootSet) -> RootSet
     named
 }
 
-/// Whether a file is looked into for the checkout's path. What a package manager or a toolchain brought
-/// is the same in every checkout; of other files outside of it, those that people write are small.
+/// Whether a file is looked into for the checkout's path. What a toolchain or the registry brought is the
+/// same in every checkout, and what a build made is known by its content; of the files outside, those
+/// that people write are small.
 fn may_name(input: &Input, path: &Path) -> bool {
     const WRITTEN_BYTES_MAX: u64 = 1 << 20;
     let bytes_max = match input.name.root {

@@ -293,8 +293,10 @@ fn upload_and_stop(config: &Config, console: &Console) -> Result<ExitCode> {
     let count = queued(config);
     if !was_running && count > 0 && config.uploads() {
         console.note(&waiting(count));
-        start(config, console)?;
-        stop(config, console)?;
+        match start(config, console) {
+            Ok(_) => drop(stop(config, console)?),
+            Err(error) => console.warning(&format!("they stay: {error:#}")),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -93,8 +93,7 @@ impl Images {
 
 /// The executable itself, or the interpreter of the script that it is.
 fn image(path: &Path) -> Option<PathBuf> {
-    let means_the_reader = path.starts_with("/proc");
-    if means_the_reader || is_kache(path, &std::env::current_exe().ok()?) {
+    if is_kache(path, &std::env::current_exe().ok()?) {
         return None;
     }
     let begin = begin_of(path)?;
@@ -116,8 +115,14 @@ pub(crate) fn interpreter(path: &Path) -> Option<PathBuf> {
     named_interpreter(&begin_of(path)?)
 }
 
+/// The beginning of a file. What is open in another process is another file here, and to read a pipe takes
+/// what is in it from others.
 fn begin_of(path: &Path) -> Option<Vec<u8>> {
     const LINE_BYTES_MAX: u64 = 256;
+    let means_the_reader = path.starts_with("/proc") || path.starts_with("/dev/fd");
+    if means_the_reader || fs::stat(path).ok()?.kind != FileKind::File {
+        return None;
+    }
     let mut begin = Vec::new();
     File::open(path).ok()?.take(LINE_BYTES_MAX).read_to_end(&mut begin).ok()?;
     Some(begin)

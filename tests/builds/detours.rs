@@ -716,12 +716,21 @@ fn a_script_that_finds_the_directory_that_it_would_make() {
 /// another link.
 #[track_caller]
 fn check_way(body: &str) {
-    let mut space = with_script(body);
+    check_turned(&mut with_links(body));
+}
+
+fn with_links(body: &str) -> TestSpace {
+    let space = with_script(body);
     for value in [Value::One, Value::Two] {
         space.write(format!("p/{}/value", value.text()), value.text());
     }
     std::os::unix::fs::symlink("chosen", space.path("p/current")).expect("a link can be made");
-    check_noticed(&mut space, &AGAIN, |space, value| {
+    space
+}
+
+#[track_caller]
+fn check_turned(space: &mut TestSpace) {
+    check_noticed(space, &AGAIN, |space, value| {
         space.remove("p/chosen");
         std::os::unix::fs::symlink(value.text(), space.path("p/chosen"))
             .expect("a link can be made");
@@ -927,4 +936,71 @@ fn what_cargo_knows_of_the_packages() {
         let described = format!("[package]\ndescription = \"it says {}\"", value.text());
         space.write("stone/Cargo.toml", manifest.replace("[package]", &described));
     });
+}
+
+#[test]
+fn a_program_that_is_missing_in_the_directory_that_it_begins_in() {
+    let mut space = with_script(
+        "match Command::new(\"./tell\").current_dir(here.join(\"tools\")).output() {\n\
+         Ok(output) => String::from_utf8(output.stdout).unwrap().trim_end().to_owned(),\n\
+         Err(_) => \"one\".into(),\n}",
+    );
+    std::fs::create_dir(space.path("p/tools")).expect("a directory can be made");
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("p/tools/tell"),
+        Value::Two => drop(space.write_program("p/tools/tell", "#!/bin/sh\necho two\n")),
+    });
+}
+
+#[test]
+fn a_directory_behind_links_that_is_listed() {
+    let body = "run(Command::new(\"./list\").arg(\"current\"))";
+    let mut space = with_links(body);
+    program(
+        &space,
+        "p/list",
+        "#include <dirent.h>\n#include <fcntl.h>\n#include <stdio.h>\n#include <unistd.h>\n\
+         int main(int count, char **words) {\n char text[64] = {0};\n\
+         int file = openat(dirfd(opendir(words[1])), \"value\", O_RDONLY);\n\
+         read(file, text, 63);\n return puts(text) < 0;\n}\n",
+    );
+    check_turned(&mut space);
+}
+
+/// What is open is another file in each process. It was read from here, which took what is in a pipe.
+#[test]
+fn a_script_that_runs_what_is_open() {
+    let space = with_script(
+        "for number in 3..10 {\n\
+         drop(Command::new(format!(\"/proc/self/fd/{number}\")).output());\n\
+         drop(Command::new(format!(\"/dev/fd/{number}\")).output());\n}\n\
+         \"one\".into()",
+    );
+    space.cargo("p", ["build", "-j2"]).launched_by(["timeout", "100"]).succeed();
+}
+
+/// As small as threads may be, and a path that cannot be read.
+#[test]
+fn a_program_with_little_room() {
+    let space = with_links("run(&mut Command::new(\"./small\"))");
+    std::os::unix::fs::symlink("one", space.path("p/chosen")).expect("a link can be made");
+    program(
+        &space,
+        "p/small",
+        "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <pthread.h>\n\
+         #include <spawn.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
+         #include <sys/wait.h>\nextern char **environ;\n\
+         static void *work(void *unused) {\n pid_t pid;\n int status;\n\
+         char *words[] = {\"true\", NULL};\n close(open(\"current\", O_RDONLY | O_DIRECTORY));\n\
+         if (posix_spawnp(&pid, \"true\", NULL, NULL, words, environ)) return \"two\";\n\
+         waitpid(pid, &status, 0);\n free(realpath(\"current\", NULL));\n\
+         if (chdir((char *)1) != -1 || errno != EFAULT) return \"three\";\n\
+         return chdir(\"current\") ? \"four\" : \"one\";\n}\n\
+         int main(void) {\n pthread_t thread;\n pthread_attr_t size;\n void *told = \"five\";\n\
+         pthread_attr_init(&size);\n pthread_attr_setstacksize(&size, 16 << 10);\n\
+         pthread_create(&thread, &size, work, NULL);\n pthread_join(thread, &told);\n\
+         return puts(told) < 0;\n}\n",
+    );
+    space.build("p");
+    assert_eq!(space.output_of("p/target/debug/p"), "one\n");
 }

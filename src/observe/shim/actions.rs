@@ -28,7 +28,9 @@ pub(crate) fn each(actions: *const c_void, mut visit: impl FnMut(Action)) {
     // SAFETY: the structure of the GNU C library.
     unsafe {
         let list = &*actions.cast::<GnuActions>();
-        for number in 0..usize::try_from(list.used).unwrap_or(0) {
+        let is_sound = (0..=list.allocated).contains(&list.used) && !list.actions.is_null();
+        let count = if is_sound { usize::try_from(list.used).unwrap_or(0) } else { 0 };
+        for number in 0..count.min(ACTIONS_MAX) {
             let action = &*list.actions.add(number);
             match action.kind {
                 GNU_OPEN => visit(Action::Open(action.words[1] as Path)),
@@ -39,6 +41,9 @@ pub(crate) fn each(actions: *const c_void, mut visit: impl FnMut(Action)) {
         }
     }
 }
+
+/// More than anybody gives.
+const ACTIONS_MAX: usize = 1000;
 
 const GNU_OPEN: c_int = 2;
 const GNU_ENTER: c_int = 3;
@@ -62,8 +67,6 @@ struct GnuAction {
 const MUSL_OPEN: c_int = 3;
 const MUSL_ENTER: c_int = 4;
 const MUSL_ENTER_OPEN: c_int = 5;
-/// More than anybody gives.
-const MUSL_ACTIONS_MAX: usize = 1000;
 
 /// `posix_spawn_file_actions_t`.
 #[repr(C)]
@@ -88,7 +91,7 @@ fn each_of_musl(actions: *const MuslActions, visit: &mut impl FnMut(Action)) {
         while !action.is_null() && !(*action).next.is_null() {
             action = (*action).next;
         }
-        for _ in 0..MUSL_ACTIONS_MAX {
+        for _ in 0..ACTIONS_MAX {
             if action.is_null() {
                 return;
             }

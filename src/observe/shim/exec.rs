@@ -10,8 +10,8 @@ use crate::files::{Path, failed, no_function, no_result, path};
 use crate::layout::{EXECUTE_FAILED, EXECUTING, PROGRAM, READ, SPAWNED, WROTE};
 use crate::log;
 use crate::next::{Next, as_function, interpose, kernel_call, next};
-use crate::system::{self, AT_FDCWD, bytes};
-use crate::ways::{self, Absolute};
+use crate::system::{self, AT_FDCWD, PATH_BYTES_MAX, bytes};
+use crate::ways::{self, Absolute, Scratch};
 
 /// Arguments or environment: C strings, closed by null.
 pub(crate) type List = *const *const c_char;
@@ -39,11 +39,12 @@ next! {
 pub(crate) static COMMON: &[&Next] = &[&EXECVE, &EXECVPE, &FEXECVE, &POSIX_SPAWN, &POSIX_SPAWNP];
 
 /// Follows `PATH` as the C library does, and records what came out. Where nothing was found is
-/// recorded too: the list may be this command's own.
-fn search(name: &[u8]) -> Absolute {
-    let mut found = Absolute::new();
+/// recorded too: the list may be this command's own. `here` is where the program begins, if that is not the
+/// working directory.
+fn search(name: &[u8], here: Option<&[u8]>, found: &mut Absolute) {
     if name.contains(&b'/') {
-        return Absolute::of(AT_FDCWD, name);
+        set_from(here, name, found);
+        return;
     }
     // SAFETY: the process's environment; values are C strings.
     let list = unsafe {
@@ -51,38 +52,47 @@ fn search(name: &[u8]) -> Absolute {
         if list.is_null() { b"/bin:/usr/bin".as_slice() } else { bytes(list) }
     };
     for directory in list.split(|byte| *byte == b':') {
-        let is_set = match directory.first() {
-            None => found.set_below(AT_FDCWD, &[name]),
-            Some(b'/') => found.set(&[directory, b"/", name]),
-            Some(_) => found.set_below(AT_FDCWD, &[directory, b"/", name]),
-        };
+        let is_set = set_from(here, directory, found)
+            && (directory.ends_with(b"/") || found.push(b"/"))
+            && found.push(name);
         if !is_set {
             continue;
         }
         if system::is_executable(found.as_ptr()) {
             log::text(PROGRAM, &[name, b"\0", found.path()]);
-            return found;
+            return;
         }
         failed(AT_FDCWD, found.path(), system::ENOENT);
     }
     found.clear();
     log::text(PROGRAM, &[name, b"\0"]);
-    found
+}
+
+/// Sets what a path is from a directory, or else from the working directory.
+fn set_from(here: Option<&[u8]>, name: &[u8], to: &mut Absolute) -> bool {
+    match here {
+        Some(here) if name.is_empty() => to.set(&[here]),
+        Some(here) if name.first() != Some(&b'/') => to.set(&[here, b"/", name]),
+        _ => to.set_path(AT_FDCWD, name),
+    }
 }
 
 /// Announces that this process becomes another executable, tries it, and takes the announcement
 /// back when that fails.
-fn executing(executable: &Absolute, name: (c_int, Path), run: impl FnOnce() -> c_int) -> c_int {
+fn executing(
+    executable: &Absolute,
+    name: Option<(c_int, Path)>,
+    run: impl FnOnce() -> c_int,
+) -> c_int {
     crate::loaded::tell();
     let pid = system::pid();
     log::process(EXECUTING, pid, executable.path());
     let result = run();
     let error = system::errno();
     log::process(EXECUTE_FAILED, pid, b"");
-    // SAFETY: a C string, as the functions that run programs demand.
-    let text = unsafe { bytes(name.1) };
-    if text.contains(&b'/') && error != system::EFAULT {
-        failed(name.0, text, error);
+    if let Some((directory, name)) = name.filter(|_| error != system::EFAULT) {
+        // SAFETY: a C string, as the functions that run programs demand.
+        failed(directory, unsafe { bytes(name) }, error);
     }
     result
 }
@@ -133,10 +143,18 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
     if name.is_null() || !log::is_open() {
         return run(b"");
     }
+    let mut buffer = [0; PATH_BYTES_MAX];
+    let mut executable = Absolute::new(&mut buffer);
     // SAFETY: a C string, as the functions that run programs demand.
     let text = unsafe { bytes(name) };
-    let executable = if searches { search(text) } else { Absolute::of(AT_FDCWD, text) };
-    executing(&executable, (AT_FDCWD, name), || run(executable.path()))
+    if searches {
+        search(text, None, &mut executable);
+    } else {
+        executable.set_path(AT_FDCWD, text);
+    }
+    // What was searched for is known already.
+    let named = !searches || text.contains(&b'/');
+    executing(&executable, named.then_some((AT_FDCWD, name)), || run(executable.path()))
 }
 
 #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
@@ -165,8 +183,10 @@ extern "C" fn execvpe(name: Path, arguments: List, environment: List) -> c_int {
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> c_int {
-    let executable = Absolute::of(descriptor, b"");
-    executing(&executable, (descriptor, c"".as_ptr()), || {
+    let mut buffer = [0; PATH_BYTES_MAX];
+    let mut executable = Absolute::new(&mut buffer);
+    executable.set_path(descriptor, b"");
+    executing(&executable, None, || {
         let environment = Environment::new(environment);
         match as_function!(FEXECVE.known(), unsafe extern "C" fn(c_int, List, List) -> c_int) {
             // SAFETY: the caller's own arguments; the list is as the caller's.
@@ -185,9 +205,11 @@ pub(crate) extern "C" fn execveat(
     environment: List,
     flags: c_int,
 ) -> c_int {
+    let mut buffer = [0; PATH_BYTES_MAX];
+    let mut executable = Absolute::new(&mut buffer);
     // SAFETY: a C string, as the function demands.
-    let executable = Absolute::of(directory, unsafe { bytes(name) });
-    executing(&executable, (directory, name), || {
+    executable.set_path(directory, unsafe { bytes(name) });
+    executing(&executable, Some((directory, name)), || {
         let environment = Environment::new(environment);
         let arguments = [
             directory as isize,
@@ -286,44 +308,34 @@ list_family! {
     execle EXECLE execute_list_with_environment;
 }
 
-/// Records in which directory a new process begins: its program may be named from there.
+/// Records in which directory a new process begins, and sets that if it is not this one's.
 #[cfg(target_os = "linux")]
-fn prepared(actions: Any, program: Path, executable: &mut Absolute) {
+fn set_beginning(actions: Any, here: &mut Absolute) {
     if !log::is_open() {
         return;
     }
-    let is_relative = |path: Path| {
-        // SAFETY: a C string, as the functions demand that were given it.
-        let path = unsafe { bytes(path) };
-        path.first().is_some_and(|first| *first != b'/')
-    };
-    let mut place: Option<Absolute> = None;
     actions::each(actions, |action| match action {
-        Action::Enter(path) if place.is_none() => {
+        Action::Enter(path) if here.path().is_empty() => {
             ways::entering(AT_FDCWD, path);
-            // SAFETY: as above.
-            place = Some(Absolute::of(AT_FDCWD, unsafe { bytes(path) }));
+            // SAFETY: a C string, as the function demands that was given it.
+            here.set_path(AT_FDCWD, unsafe { bytes(path) });
         }
         Action::Enter(_) | Action::EnterOpen => {
             log::blind("a directory that is entered from another")
         }
-        Action::Open(path) if place.is_some() && is_relative(path) => {
-            log::blind("a file that is opened from another directory by `posix_spawn`");
+        // SAFETY: as above.
+        Action::Open(path) if unsafe { bytes(path) }.first() != Some(&b'/') => {
+            if !here.path().is_empty() {
+                log::blind("a file that is opened from another directory by `posix_spawn`");
+            }
         }
         Action::Open(_) => {}
     });
-    if let Some(place) = place
-        && !program.is_null()
-        && is_relative(program)
-    {
-        // SAFETY: as above.
-        let program = unsafe { bytes(program) };
-        // Without a slash it is looked for.
-        if program.contains(&b'/') {
-            executable.set(&[place.path(), b"/", program]);
-        }
-    }
 }
+
+/// The functions that say so are defined here, and have recorded it.
+#[cfg(target_vendor = "apple")]
+fn set_beginning(_actions: Any, _here: &mut Absolute) {}
 
 /// Starts a program by a function of the `posix_spawn` family. The number of the new process is
 /// in `*to` where that is a process number.
@@ -337,28 +349,34 @@ fn spawned(
     (searches, gives_pid): (bool, bool),
 ) -> c_int {
     type Spawn = unsafe extern "C" fn(*mut c_int, Path, Any, Any, List, List) -> c_int;
-    let mut executable = Absolute::new();
+    let [actions, attributes] = rest;
+    let mut pid = 0;
+    let to = if to.is_null() { &raw mut pid } else { to };
+    let run = |arguments: List, environment: List| match as_function!(next.find(), Spawn) {
+        // SAFETY: the caller's own arguments; the lists are as the caller's.
+        Some(next) => unsafe { next(to, name, actions, attributes, arguments, environment) },
+        None => system::ENOSYS,
+    };
+    let Some(mut scratch) = Scratch::new() else { return run(arguments, environment) };
+    let (executable, here) = scratch.buffers();
+    let (mut executable, mut here) = (Absolute::new(executable), Absolute::new(here));
+    set_beginning(actions, &mut here);
+    let here = Some(here.path()).filter(|path| !path.is_empty());
     if !name.is_null() && log::is_open() {
         // SAFETY: a C string, as the function demands.
         let text = unsafe { bytes(name) };
-        executable = if searches { search(text) } else { Absolute::of(AT_FDCWD, text) };
+        if searches {
+            search(text, here, &mut executable);
+        } else {
+            set_from(here, text, &mut executable);
+        }
     }
-    let [actions, attributes] = rest;
-    #[cfg(target_os = "linux")]
-    prepared(actions, name, &mut executable);
-    let mut pid = 0;
-    let to = if to.is_null() { &raw mut pid } else { to };
     let full = Environment::new(environment);
     let extended = Arguments::new(executable.path(), arguments);
-    let arguments = extended.list;
     if system::takes_own_place(attributes) {
         log::blind("a program that takes the place of another by `posix_spawn`");
     }
-    let error = match as_function!(next.find(), Spawn) {
-        // SAFETY: the caller's own arguments; the list is as the caller's.
-        Some(next) => unsafe { next(to, name, actions, attributes, arguments, full.list) },
-        None => system::ENOSYS,
-    };
+    let error = run(extended.list, full.list);
     if error == 0 {
         // SAFETY: written by the C library, or this function's own variable.
         let pid = if gives_pid { u64::from(unsafe { *to }.unsigned_abs()) } else { 0 };
@@ -366,8 +384,9 @@ fn spawned(
     } else if !name.is_null() {
         // SAFETY: a C string, as the function demands.
         let text = unsafe { bytes(name) };
-        if text.contains(&b'/') {
-            failed(AT_FDCWD, text, error);
+        // What was searched for is known already.
+        if (!searches || text.contains(&b'/')) && set_from(here, text, &mut executable) {
+            failed(AT_FDCWD, executable.path(), error);
         }
     }
     error

@@ -16,6 +16,10 @@ use crate::{descriptor, image, log, ways};
 pub(crate) type Path = *const c_char;
 type Stream = *mut c_void;
 
+unsafe extern "C" {
+    fn dirfd(stream: Stream) -> c_int;
+}
+
 const O_ACCMODE: c_int = 3;
 const O_RDONLY: c_int = 0;
 const O_RDWR: c_int = 2;
@@ -220,9 +224,12 @@ fn stream_opened(name: Path, mode: Path, open: impl FnOnce() -> Stream) -> Strea
     if stream.is_null() {
         failed(AT_FDCWD, text, system::errno());
     } else {
-        record_open(AT_FDCWD, text, flags, may_exist.then_some(existed), || {
+        let is_way = record_open(AT_FDCWD, text, flags, may_exist.then_some(existed), || {
             system::path_node(AT_FDCWD, name)
         });
+        if is_way {
+            ways::followed(AT_FDCWD, text);
+        }
     }
     stream
 }
@@ -299,6 +306,10 @@ extern "C" fn list(name: Path, caller: usize) -> Stream {
         None => no_function(),
     };
     listed(listed_by(caller), AT_FDCWD, name, !stream.is_null());
+    if !stream.is_null() {
+        // SAFETY: a C string, which the C library has read, and its own stream.
+        unsafe { ways::reached(AT_FDCWD, bytes(name), dirfd(stream)) };
+    }
     stream
 }
 

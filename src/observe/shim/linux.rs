@@ -151,6 +151,23 @@ fn flags_of_openat2(how: *const [u64; 3]) -> c_int {
     flags as c_int
 }
 
+/// Those that newer processors do not have.
+#[cfg(target_arch = "x86_64")]
+fn old_call(number: isize, [a, b]: [isize; 2], next: &impl Fn() -> c_long) -> Option<c_long> {
+    let directory = system::AT_FDCWD;
+    Some(match number {
+        number::OPEN => opened(directory, a as Path, b as c_int, || next() as c_int) as c_long,
+        number::STAT | number::LSTAT | number::ACCESS => {
+            let result = next();
+            probed_raw(directory, a as Path, 0, result as isize);
+            result
+        }
+        number::GETDENTS => entries_read(a as c_int, next() as isize) as c_long,
+        number::READLINK => probes::link_read(directory, a as Path, next() as isize) as c_long,
+        _ => return None,
+    })
+}
+
 /// System calls made through the C library's door, for those that have a definition here.
 #[unsafe(no_mangle)]
 extern "C" fn syscall(
@@ -169,22 +186,8 @@ extern "C" fn syscall(
     };
     let number = call as isize;
     #[cfg(target_arch = "x86_64")]
-    match number {
-        number::OPEN => {
-            return opened(system::AT_FDCWD, a as Path, b as c_int, || next() as c_int) as c_long;
-        }
-        number::STAT | number::LSTAT | number::ACCESS => {
-            let result = next();
-            probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
-            return result;
-        }
-        number::GETDENTS => {
-            return entries_read(a as c_int, next() as isize) as c_long;
-        }
-        number::READLINK => {
-            return probes::link_read(system::AT_FDCWD, a as Path, next() as isize) as c_long;
-        }
-        _ => {}
+    if let Some(result) = old_call(number, [a, b], &next) {
+        return result;
     }
     match number {
         number::OPENAT => opened(a as c_int, b as Path, c as c_int, || next() as c_int) as c_long,

@@ -17,7 +17,6 @@ next! {
     CTIME_R = "ctime_r"; STRFTIME = "strftime";
 }
 
-/// Not part of every C library.
 #[cfg(target_os = "linux")]
 next! { BINDTEXTDOMAIN = "bindtextdomain"; }
 
@@ -122,8 +121,12 @@ zone_family! {
 #[unsafe(no_mangle)]
 extern "C" fn bindtextdomain(domain: Path, directory: Path) -> *mut c_char {
     // SAFETY: null or a C string, as the function demands.
-    let place = unsafe { bytes(directory) };
-    if !place.is_empty() && !place.ends_with(b"/share/locale") {
+    let mut place = unsafe { bytes(directory) };
+    while let Some(shorter) = place.strip_suffix(b"/") {
+        place = shorter;
+    }
+    let is_usual = place.ends_with(b"/share/locale") || place.ends_with(b"/share/locale-langpack");
+    if !directory.is_null() && !is_usual {
         log::blind("translations in a directory of their own");
     }
     match as_function!(BINDTEXTDOMAIN.find(), unsafe extern "C" fn(Path, Path) -> *mut c_char) {

@@ -13,22 +13,45 @@ use crate::system::{self, AT_FDCWD, ENOENT, PATH_BYTES_MAX, bytes};
 /// How many links the kernel follows on one way.
 const LINKS_MAX: usize = 40;
 
+/// Memory for paths: stacks may be small, those of threads and of signal handlers.
+pub(crate) struct Scratch(*mut u8);
+
+type Buffer = [u8; PATH_BYTES_MAX];
+
+impl Scratch {
+    const BYTES: usize = 2 * PATH_BYTES_MAX;
+
+    pub(crate) fn new() -> Option<Self> {
+        let start = system::map(None, Self::BYTES);
+        if start.is_null() {
+            log::blind("no memory for a path");
+            return None;
+        }
+        Some(Self(start))
+    }
+
+    pub(crate) fn buffers(&mut self) -> (&mut Buffer, &mut Buffer) {
+        // SAFETY: fresh memory of that size, which is this value's alone.
+        unsafe { (&mut *self.0.cast(), &mut *self.0.add(PATH_BYTES_MAX).cast()) }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        system::unmap(self.0, Self::BYTES);
+    }
+}
+
 /// An absolute path, closed by NUL; empty where it is not known.
-pub(crate) struct Absolute {
-    path: [u8; PATH_BYTES_MAX],
+pub(crate) struct Absolute<'a> {
+    path: &'a mut Buffer,
     length: usize,
 }
 
-impl Absolute {
-    pub(crate) fn new() -> Self {
-        Self { path: [0; PATH_BYTES_MAX], length: 0 }
-    }
-
-    /// What a path that starts from a directory leads to.
-    pub(crate) fn of(directory: c_int, name: &[u8]) -> Self {
-        let mut absolute = Self::new();
-        absolute.set_path(directory, name);
-        absolute
+impl<'a> Absolute<'a> {
+    /// `path` begins with zero.
+    pub(crate) fn new(path: &'a mut Buffer) -> Self {
+        Self { path, length: 0 }
     }
 
     pub(crate) fn path(&self) -> &[u8] {
@@ -47,55 +70,47 @@ impl Absolute {
     /// Puts the parts together; leaves room for a closing NUL. Empty if they do not fit.
     pub(crate) fn set(&mut self, parts: &[&[u8]]) -> bool {
         self.length = 0;
-        let mut end = 0_usize;
-        for part in parts {
-            let Some(to) = self.path.get_mut(end..end.saturating_add(part.len())) else {
-                return false;
-            };
+        parts.iter().all(|part| self.push(part))
+    }
+
+    pub(crate) fn push(&mut self, part: &[u8]) -> bool {
+        let end = self.length.saturating_add(part.len());
+        let is_short = end < self.path.len();
+        if is_short && let Some(to) = self.path.get_mut(self.length..end) {
             to.copy_from_slice(part);
-            end += part.len();
         }
-        let Some(closing) = self.path.get_mut(end) else { return false };
-        *closing = 0;
-        self.length = end;
-        true
+        if is_short && let Some(closing) = self.path.get_mut(end) {
+            *closing = 0;
+        }
+        self.length = if is_short { end } else { 0 };
+        is_short
     }
 
-    pub(crate) fn set_below(&mut self, directory: c_int, parts: &[&[u8]]) -> bool {
-        let mut buffer = [0; PATH_BYTES_MAX];
-        let base = if directory == AT_FDCWD {
-            system::working_directory(&mut buffer)
-        } else {
-            system::descriptor_path(directory, &mut buffer)
-        };
-        let Some(base) = base else { return false };
-        match *parts {
-            [first] if first.is_empty() => self.set(&[base]),
-            [first] => self.set(&[base, b"/", first]),
-            [first, second, third] => self.set(&[base, b"/", first, second, third]),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn set_path(&mut self, directory: c_int, name: &[u8]) {
+    /// What a path that starts from a directory leads to: the path itself if it is absolute.
+    pub(crate) fn set_path(&mut self, directory: c_int, name: &[u8]) -> bool {
         if name.first() == Some(&b'/') {
-            self.set(&[name]);
-        } else {
-            self.set_below(directory, &[name]);
+            return self.set(&[name]);
         }
+        let base = if directory == AT_FDCWD {
+            system::working_directory(self.path)
+        } else {
+            system::descriptor_path(directory, self.path)
+        };
+        // It is written without NUL.
+        self.length = base.map_or(0, <[u8]>::len);
+        self.length > 0 && self.push(b"") && (name.is_empty() || self.push(b"/") && self.push(name))
     }
 
     /// Records each link on this way, and on the ways that those lead.
-    fn record_links(mut self) {
+    fn record_links(mut self, buffer: &mut Buffer) {
         // They lead elsewhere in each process.
         if [&b"/proc/"[..], b"/dev/fd/"].iter().any(|place| self.path().starts_with(place)) {
             return;
         }
         let (mut known, mut links) = (0, 0);
-        let mut buffer = [0; PATH_BYTES_MAX];
         while let Some((start, end)) = self.part_behind(known) {
             known = end;
-            let Some(target) = self.link_at(end, &mut buffer) else { continue };
+            let Some(target) = self.link_at(end, buffer) else { continue };
             path(LINK_READ, AT_FDCWD, self.path().get(..end).unwrap_or_default());
             let base = if target.first() == Some(&b'/') { 0 } else { start };
             links += 1;
@@ -116,11 +131,7 @@ impl Absolute {
     }
 
     /// What the link says that the path up to there is.
-    fn link_at<'a>(
-        &mut self,
-        end: usize,
-        buffer: &'a mut [u8; PATH_BYTES_MAX],
-    ) -> Option<&'a [u8]> {
+    fn link_at<'b>(&mut self, end: usize, buffer: &'b mut Buffer) -> Option<&'b [u8]> {
         let behind = core::mem::replace(self.path.get_mut(end)?, 0);
         let target = system::read_link(AT_FDCWD, self.as_ptr(), buffer);
         *self.path.get_mut(end)? = behind;
@@ -149,9 +160,14 @@ impl Absolute {
 
 /// Records the links on the way to what a path leads to.
 pub(crate) fn followed(directory: c_int, name: &[u8]) {
-    if log::is_open() {
-        Absolute::of(directory, name).record_links();
+    if !log::is_open() {
+        return;
     }
+    let Some(mut scratch) = Scratch::new() else { return };
+    let (path, buffer) = scratch.buffers();
+    let mut way = Absolute::new(path);
+    way.set_path(directory, name);
+    way.record_links(buffer);
 }
 
 /// Records how a directory was reached that is open now.
@@ -159,12 +175,14 @@ pub(crate) fn reached(directory: c_int, name: &[u8], descriptor: c_int) {
     if !log::is_open() {
         return;
     }
-    let way = Absolute::of(directory, name);
-    let mut buffer = [0; PATH_BYTES_MAX];
-    let place = system::descriptor_path(descriptor, &mut buffer);
+    let Some(mut scratch) = Scratch::new() else { return };
+    let (path, buffer) = scratch.buffers();
+    let mut way = Absolute::new(path);
+    way.set_path(directory, name);
+    let place = system::descriptor_path(descriptor, buffer);
     // Most paths go through no link.
     if place.is_none_or(|place| place != without_end(way.path())) {
-        way.record_links();
+        way.record_links(buffer);
     }
 }
 
@@ -182,7 +200,7 @@ fn without_end(path: &[u8]) -> &[u8] {
 
 /// Records that a process is about to work in a directory, or to find out that it cannot.
 pub(crate) fn entering(directory: c_int, name: Path) {
-    if name.is_null() || !log::is_open() {
+    if name.is_null() || !log::is_open() || !system::is_readable(name) {
         return;
     }
     let node = system::path_node(directory, name);

@@ -4,7 +4,7 @@
 use core::arch::{asm, global_asm};
 use core::ffi::{c_char, c_int, c_void};
 
-use super::{Node, PATH_BYTES_MAX, node};
+use super::{EFAULT, Node, PATH_BYTES_MAX, node};
 
 pub(crate) const AT_FDCWD: c_int = -100;
 pub(crate) const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
@@ -282,6 +282,12 @@ pub(crate) fn path_node(directory: c_int, path: *const c_char) -> Option<Node> {
         return None;
     }
     stat.get(STAT_MODE_WORD).map(|mode| node(*mode))
+}
+
+/// Whether the kernel can read a path, so that this process can.
+pub(crate) fn is_readable(path: *const c_char) -> bool {
+    let result = call(number::FACCESSAT, [AT_FDCWD as isize, path as isize, 0, 0, 0, 0]);
+    result != -(EFAULT as isize)
 }
 
 pub(crate) fn is_executable(path: *const c_char) -> bool {
