@@ -97,5 +97,7 @@ pub(crate) const LOADING: u8 = 21;
 pub(crate) const TOLD: u8 = 22;
 /// Like `LISTED`, by code that the process did not start with.
 pub(crate) const LISTED_LATER: u8 = 23;
+/// A process begins with a list of directories for libraries: the list, NUL, its executable.
+pub(crate) const LIBRARY_PATH: u8 = 24;
 /// Something happened that cannot be followed; the text says what.
 pub(crate) const BLIND: u8 = 18;

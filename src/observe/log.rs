@@ -16,10 +16,11 @@ use super::access::Access;
 use super::ground::flat;
 use super::image_file::EnvironmentUse;
 use super::layout::{
-    BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LINK_READ,
-    LINKED, LISTED, LISTED_LATER, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC, MISSING, NETWORK,
-    OPENED_LIBRARY, PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX,
-    TOLD, VARIABLE_READ, WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
+    BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LIBRARY_PATH,
+    LINK_READ, LINKED, LISTED, LISTED_LATER, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC,
+    MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED,
+    STARTED, TEXT_BYTES_MAX, TOLD, VARIABLE_READ, WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC,
+    WORD_OVERFLOW, WROTE,
 };
 use super::machine::Fact;
 use super::processes::Processes;
@@ -321,6 +322,13 @@ impl Reader {
                 Some((name, path)) => self.searched(OsStr::from_bytes(name), path),
                 None => return false,
             },
+            LIBRARY_PATH => match pair(text) {
+                Some((directories, Some(by))) => {
+                    self.begins_with(directories, by);
+                    return true;
+                }
+                _ => return false,
+            },
             OPENED_LIBRARY => {
                 self.can_read_variables(&path());
                 Access::OpenedLibrary(path())
@@ -401,6 +409,19 @@ impl Reader {
         Access::Loaded { library, by, passed_over }
     }
 
+    /// Adds where the loader searches for one executable; for all of them it searches where the wrapper's
+    /// own variable says.
+    fn begins_with(&mut self, directories: &[u8], by: PathBuf) {
+        let own = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let own: HashSet<PathBuf> = std::env::split_paths(&own).collect();
+        let directories = directories.split(|byte| matches!(byte, b':' | b';')).map(path_of);
+        let more = directories.filter(|path| path.is_absolute() && !own.contains(path)).collect();
+        let lists = self.run_paths.entry(Some(by)).or_insert_with_key(|by| {
+            by.iter().map(|executable| image_file::run_path(executable)).collect()
+        });
+        lists.push(more);
+    }
+
     fn probed(&mut self, path: PathBuf, is_there: bool) -> Access {
         match self.path.search_behind(&path, is_there) {
             Some(search) => search,
@@ -430,13 +451,18 @@ impl Reader {
             // A script is run by what it names, whichever program a link makes of that.
             let interpreter = match &access {
                 Access::Executed(path) | Access::Searched { path: Some(path), .. } => {
-                    programs::interpreter(path).filter(|interpreter| interpreter.is_absolute())
+                    programs::interpreter(path)
                 }
                 _ => None,
             };
             self.events.push(access);
-            if let Some(interpreter) = interpreter {
-                self.event(Access::Executed(interpreter));
+            match interpreter {
+                Some(path) if path.is_absolute() => drop(self.event(Access::Executed(path))),
+                Some(path) => {
+                    let what = format!("a script with the relative interpreter {}", path.display());
+                    self.blind.get_or_insert(what);
+                }
+                None => {}
             }
         }
         true

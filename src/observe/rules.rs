@@ -193,6 +193,12 @@ impl<'a> Links<'a> {
             Access::Found(path) => Access::Found(self.lead(path)),
             Access::Executed(path) => Access::Executed(self.lead(path)),
             Access::OpenedLibrary(path) => Access::OpenedLibrary(self.lead(path)),
+            Access::LinkRead(path) => Access::LinkRead(self.place(path)),
+            Access::Loaded { library, by, passed_over } => Access::Loaded {
+                library: self.lead(library),
+                by: by.clone(),
+                passed_over: passed_over.iter().map(|path| self.lead(path)).collect(),
+            },
             Access::Wrote(path) => Access::Wrote(self.place(path)),
             Access::Removed(path) => Access::Removed(self.place(path)),
             other => other.clone(),
@@ -494,8 +500,10 @@ fn above(path: &Path) -> Vec<Cow<'_, Path>> {
 /// their contents have changed.
 fn is_index_of_files(path: &Path) -> bool {
     let is_inside = |directory: &str| path.components().any(|part| part.as_os_str() == directory);
-    path.ends_with("index") && is_inside(".git")
+    path.ends_with("index")
         || path.ends_with(".hg/dirstate")
+        || path.ends_with(".svn/wc.db")
+        || is_inside(".jj")
         || path.extension().is_some_and(|extension| extension == "pyc")
 }
 

@@ -1004,3 +1004,32 @@ fn a_program_with_little_room() {
     space.build("p");
     assert_eq!(space.output_of("p/target/debug/p"), "one\n");
 }
+
+/// The program is there, but what runs it is not.
+#[test]
+fn a_program_whose_interpreter_appears() {
+    let mut space = with_script(
+        "match Command::new(here.join(\"tool\")).output() {\n\
+         Ok(output) => String::from_utf8(output.stdout).unwrap().trim_end().to_owned(),\n\
+         Err(_) => \"one\".into(),\n}",
+    );
+    let interpreter = space.path("interpreter");
+    space.write_program("p/tool", format!("#!{}\n", interpreter.display()));
+    check_right(&mut space, |space, value| match value {
+        Value::One => space.remove("interpreter"),
+        Value::Two => drop(space.write_program("interpreter", "#!/bin/sh\necho two\n")),
+    });
+}
+
+#[test]
+fn a_link_behind_a_link_that_the_script_made() {
+    let mut space = with_script(
+        "std::os::unix::fs::symlink(here.join(\"data\"), out.join(\"made\")).unwrap();\n\
+         std::fs::read_link(out.join(\"made/inner\")).unwrap().to_str().unwrap().to_owned()",
+    );
+    check_noticed(&mut space, &AGAIN, |space, value| {
+        space.remove("p/data");
+        std::fs::create_dir(space.path("p/data")).expect("a directory can be made");
+        std::os::unix::fs::symlink(value.text(), space.path("p/data/inner")).expect("a link");
+    });
+}

@@ -100,6 +100,23 @@ fn a_program_that_is_looked_for_and_not_run() {
     check_noticed(&mut space, &AGAIN, use_tools);
 }
 
+#[test]
+fn a_library_that_appears_earlier_where_only_one_command_searches() {
+    let mut space = with_script(
+        "let directories = [here.join(\"../one\"), here.join(\"../two\")];\n\
+         let directories = directories.map(|path| path.canonicalize().unwrap());\n\
+         let list = std::env::join_paths(directories).unwrap();\n\
+         run(Command::new(here.join(\"../tell\")).env(\"LD_LIBRARY_PATH\", list))",
+    );
+    teller(&space, "libvalue.so", &[]);
+    places(&space);
+    library(&space, "two/libvalue.so", Value::One, &[]);
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("one/libvalue.so"),
+        Value::Two => library(space, "one/libvalue.so", Value::Two, &[]),
+    });
+}
+
 /// A script that runs `describe` by a `PATH` that only this command has.
 fn with_own_path(otherwise: &str) -> TestSpace {
     with_script(&format!(

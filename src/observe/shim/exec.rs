@@ -68,6 +68,17 @@ fn search(name: &[u8], here: Option<&[u8]>, found: &mut Absolute) {
     log::text(PROGRAM, &[name, b"\0"]);
 }
 
+/// Records that a program could not be run which is there and may be run: for what it needs itself.
+fn lacks_interpreter(executable: &Absolute, error: c_int) {
+    const EACCES: c_int = 13;
+    let is_lacking = matches!(error, system::ENOENT | EACCES)
+        && !executable.path().is_empty()
+        && system::is_executable(executable.as_ptr());
+    if is_lacking {
+        log::blind("a program whose interpreter could not be run");
+    }
+}
+
 /// Sets what a path is from a directory, or else from the working directory.
 fn set_from(here: Option<&[u8]>, name: &[u8], to: &mut Absolute) -> bool {
     match here {
@@ -90,6 +101,7 @@ fn executing(
     let result = run();
     let error = system::errno();
     log::process(EXECUTE_FAILED, pid, b"");
+    lacks_interpreter(executable, error);
     if let Some((directory, name)) = name.filter(|_| error != system::EFAULT) {
         // SAFETY: a C string, as the functions that run programs demand.
         failed(directory, unsafe { bytes(name) }, error);
@@ -381,7 +393,8 @@ fn spawned(
         // SAFETY: written by the C library, or this function's own variable.
         let pid = if gives_pid { u64::from(unsafe { *to }.unsigned_abs()) } else { 0 };
         log::process(SPAWNED, pid, executable.path());
-    } else if !name.is_null() {
+    } else if !name.is_null() && log::is_open() {
+        lacks_interpreter(&executable, error);
         // SAFETY: a C string, as the function demands.
         let text = unsafe { bytes(name) };
         // What was searched for is known already.

@@ -52,5 +52,7 @@ fn named(library: &Library, each: &dyn Fn(&[u8])) {
     let name = library.name();
     if name.first() == Some(&b'/') {
         each(name);
+    } else if name.contains(&b'/') {
+        crate::log::blind("a library that is named from a directory");
     }
 }

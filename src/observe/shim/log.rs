@@ -9,11 +9,12 @@ use core::sync::atomic::{
 
 use crate::layout::{
     BLIND, COMPILER_ARGUMENTS_BYTES_MAX, COMPILER_ARGUMENTS_OFFSET, HEADER_BYTES, HEAP_BYTES,
-    HEAP_OFFSET, LOADED, LOG_BYTES, MAGIC, PRELOAD_VARIABLE, PROBES, RECORD_HEADER_BYTES,
-    SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_COMPILER_ARGUMENTS, WORD_END_WITH_WRAPPER,
-    WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WORD_WRAPPER_PID,
+    HEAP_OFFSET, LIBRARY_PATH, LOADED, LOG_BYTES, MAGIC, PRELOAD_VARIABLE, PROBES,
+    RECORD_HEADER_BYTES, SET_SLOTS, STARTED, TEXT_BYTES_MAX, VARIABLE, WORD_COMPILER_ARGUMENTS,
+    WORD_END_WITH_WRAPPER, WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW,
+    WORD_WRAPPER_PID,
 };
-use crate::system::{self, PATH_BYTES_MAX};
+use crate::system::{self, PATH_BYTES_MAX, bytes};
 
 /// The mapping: null before it is open and where there is none.
 static MAPPING: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
@@ -144,6 +145,12 @@ fn report_start(mapping: *mut u8) {
     }
     EXECUTABLE_BYTES.store(executable.len() as u64, Release);
     append(mapping, STARTED, pid, &[executable]);
+    // SAFETY: the process's environment; values are C strings.
+    let directories =
+        unsafe { bytes(system::find_variable(system::environment(), b"LD_LIBRARY_PATH")) };
+    if !directories.is_empty() {
+        text(LIBRARY_PATH, &[directories, b"\0", executable]);
+    }
     crate::image::remember(|library| text(LOADED, &[library, b"\0", executable]));
 }
 
