@@ -394,7 +394,11 @@ fn spawned(
         let pid = if gives_pid { u64::from(unsafe { *to }.unsigned_abs()) } else { 0 };
         log::process(SPAWNED, pid, executable.path());
     } else if !name.is_null() && log::is_open() {
-        lacks_interpreter(&executable, error);
+        // That may have been it as well; it is closed by NUL.
+        let is_there = |here: &[u8]| system::path_node(AT_FDCWD, here.as_ptr().cast()).is_some();
+        if here.is_none_or(is_there) {
+            lacks_interpreter(&executable, error);
+        }
         // SAFETY: a C string, as the function demands.
         let text = unsafe { bytes(name) };
         // What was searched for is known already.
