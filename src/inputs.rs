@@ -121,10 +121,9 @@ impl<'a> Inputs<'a> {
         let looks = presence(&path)?;
         let of_checkout = matches!(input.name.root, Some(Root::Workspace | Root::Package));
         let is_compared =
-            |stat: Stat| stat.kind == FileKind::File && stat.size_bytes <= COMPARED_BYTES_MAX;
-        let content = (of_checkout && fs::stat(&path).is_ok_and(is_compared))
-            .then(|| self.file(&path))
-            .flatten();
+            |stat: &Stat| stat.kind == FileKind::File && stat.size_bytes <= COMPARED_BYTES_MAX;
+        let stat = if of_checkout { fs::stat(&path).ok().filter(is_compared) } else { None };
+        let content = stat.and_then(|stat| self.content(&path, &stat).ok());
         Some(content.map_or(looks, |content| of_kind(&looks.0, &content.0)))
     }
 
@@ -208,10 +207,15 @@ impl<'a> Inputs<'a> {
 
     /// The file that running a program input would run.
     pub fn program_path(&self, input: &Input) -> Option<PathBuf> {
+        self.search(input, |_| {})
+    }
+
+    fn search(&self, input: &Input, pass_over: impl FnMut(Stat)) -> Option<PathBuf> {
         if input.name.root.is_some() {
             return self.path(input).filter(|path| fs::stat(path).is_ok());
         }
-        find_program(OsStr::from_bytes(&input.name.path), self.working_directory)
+        let name = OsStr::from_bytes(&input.name.path);
+        search_program(name, self.working_directory, pass_over)
     }
 
     /// A program is its content and where it lies: it may read what is beside it. Where it lies is where
@@ -220,17 +224,11 @@ impl<'a> Inputs<'a> {
         // What has its name and cannot be run, before one that can: not only those who search for
         // programs ask for such paths.
         let mut passed_over: Vec<u8> = Vec::new();
-        let mut pass_over = |stat| {
+        let pass_over = |stat| {
             let looks = attributes(Ok(stat)).unwrap_or_else(absent);
             passed_over.extend_from_slice(&looks.0);
         };
-        let path = if input.name.root.is_some() {
-            self.program_path(input)
-        } else {
-            let name = OsStr::from_bytes(&input.name.path);
-            search_program(name, self.working_directory, &mut pass_over)
-        };
-        let Some(path) = path else {
+        let Some(path) = self.search(input, pass_over) else {
             let is_absent = passed_over.is_empty();
             return Some(if is_absent { absent() } else { of_kind(b"no program\0", &passed_over) });
         };
@@ -338,7 +336,8 @@ fn search_program(
     })
 }
 
-fn is_program(stat: &Stat) -> bool {
+/// Whether whoever searches for programs takes it for one.
+pub fn is_program(stat: &Stat) -> bool {
     stat.kind == FileKind::File && stat.mode & 0o111 != 0
 }
 

@@ -258,6 +258,9 @@ fn roots_named(session: &Session, manifest: &Manifest, said: RootSet) -> RootSet
     let mut named = RootSet::default();
     let read = manifest.inputs.iter();
     for input in read.filter(|input| matches!(input.kind, InputKind::File | InputKind::Program)) {
+        if bases.iter().all(|(_, root)| named.contains(*root)) {
+            break;
+        }
         let Some(path) = roots.resolve(&input.name).filter(|path| may_name(input, path)) else {
             continue;
         };

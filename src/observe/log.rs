@@ -398,14 +398,13 @@ impl Reader {
             }
             self.libraries.insert(library.clone(), image_file::run_path(&library));
         }
-        let lists = self.run_paths.entry(by.clone()).or_insert_with(|| {
-            by.iter().map(|executable| image_file::run_path(executable)).collect()
-        });
+        let own = self.libraries.get(&library).cloned();
+        let lists = self.searched_for(by.clone());
         let searched = lists.iter().flat_map(|directories| {
             directories.iter().take_while(|directory| library.parent() != Some(directory))
         });
         let passed_over = searched.cloned().collect();
-        lists.extend(self.libraries.get(&library).cloned());
+        lists.extend(own);
         Access::Loaded { library, by, passed_over }
     }
 
@@ -416,10 +415,14 @@ impl Reader {
         let own: HashSet<PathBuf> = std::env::split_paths(&own).collect();
         let directories = directories.split(|byte| matches!(byte, b':' | b';')).map(path_of);
         let more = directories.filter(|path| path.is_absolute() && !own.contains(path)).collect();
-        let lists = self.run_paths.entry(Some(by)).or_insert_with_key(|by| {
+        self.searched_for(Some(by)).push(more);
+    }
+
+    /// Where the loader searches for an executable and for the libraries that it has so far.
+    fn searched_for(&mut self, by: Option<PathBuf>) -> &mut Vec<Vec<PathBuf>> {
+        self.run_paths.entry(by).or_insert_with_key(|by| {
             by.iter().map(|executable| image_file::run_path(executable)).collect()
-        });
-        lists.push(more);
+        })
     }
 
     fn probed(&mut self, path: PathBuf, is_there: bool) -> Access {

@@ -14,6 +14,7 @@ use std::process::Command;
 use super::access::Access;
 use super::layout::LINK_NAME;
 use crate::fs::{self, FileKind};
+use crate::inputs::is_program;
 
 /// Where the C library searches without `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -62,7 +63,7 @@ impl SearchPath {
 }
 
 fn is_executable(path: &Path) -> bool {
-    fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.mode & 0o111 != 0)
+    fs::stat(path).is_ok_and(|stat| is_program(&stat))
 }
 
 /// The executable that a command starts with. `None` where that cannot be told.

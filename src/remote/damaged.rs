@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use store_format::{ActionKey, Digest};
+use store_format::ActionKey;
 
 use crate::config::Config;
 use crate::fs;
@@ -15,23 +15,20 @@ use crate::fs;
 #[derive(Debug)]
 pub(super) struct Damaged {
     directory: PathBuf,
+    /// What this process has found out: it may not have been able to write that down.
     known: Mutex<HashSet<ActionKey>>,
 }
 
 impl Damaged {
-    pub(super) fn load(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         let directory = config.cache_dir.join("damaged").join(config.remote.place());
-        let names = fs::list_names_if_present(&directory).unwrap_or_default();
-        let keys = names.iter().filter_map(|name| Digest::from_hex(name.to_str()?));
-        Self { known: Mutex::new(keys.map(ActionKey).collect()), directory }
+        Self { directory, known: Mutex::default() }
     }
 
-    /// Another process may have found it out since this one began.
     pub(super) fn contains(&self, action: &ActionKey) -> bool {
         self.known().contains(action) || fs::lstat(&self.path(*action)).is_ok()
     }
 
-    /// What cannot be written is known to this process only.
     pub(super) fn insert(&self, action: ActionKey) {
         if self.known().insert(action) {
             let noted = fs::create_directories(&self.directory)

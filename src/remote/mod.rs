@@ -109,7 +109,7 @@ impl Remote {
             level: i32::try_from(config.compression_level).unwrap_or(i32::MAX),
             permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
             workshop,
-            damaged: Arc::new(Damaged::load(config)),
+            damaged: Arc::new(Damaged::of(config)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

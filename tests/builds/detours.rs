@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::hidden_inputs::{Value, check_ignored, check_noticed, with_macro};
+use crate::meanwhile::symlink;
 use crate::scripts::{AGAIN, with_script, with_script_in};
 use crate::support::{TestSpace, succeed};
 
@@ -452,7 +453,7 @@ fn check_work_tree(change: impl Fn(&TestSpace)) {
     space.write("p/.gitignore", "target\nCargo.lock\n");
     space.write("p/notes.txt", "clean");
     space.write("p/equal.txt", "clean");
-    std::os::unix::fs::symlink("notes.txt", space.path("p/link")).expect("a link can be made");
+    symlink(&space, "notes.txt", "p/link");
     // Where files are as new as its index, git looks into them and writes it again.
     let mut touch = Command::new("find");
     touch.arg(space.path("p")).args(["-exec", "touch", "-h", "-d", "2020-01-01", "{}", "+"]);
@@ -485,10 +486,7 @@ fn a_work_tree_with_a_file_of_the_same_size() {
 
 #[test]
 fn a_work_tree_with_a_link_to_an_equal_file() {
-    check_work_tree(|space| {
-        space.remove("p/link");
-        std::os::unix::fs::symlink("equal.txt", space.path("p/link")).expect("a link can be made");
-    });
+    check_work_tree(|space| symlink(space, "equal.txt", "p/link"));
 }
 
 #[test]
@@ -724,17 +722,13 @@ fn with_links(body: &str) -> TestSpace {
     for value in [Value::One, Value::Two] {
         space.write(format!("p/{}/value", value.text()), value.text());
     }
-    std::os::unix::fs::symlink("chosen", space.path("p/current")).expect("a link can be made");
+    symlink(&space, "chosen", "p/current");
     space
 }
 
 #[track_caller]
 fn check_turned(space: &mut TestSpace) {
-    check_noticed(space, &AGAIN, |space, value| {
-        space.remove("p/chosen");
-        std::os::unix::fs::symlink(value.text(), space.path("p/chosen"))
-            .expect("a link can be made");
-    });
+    check_noticed(space, &AGAIN, |space, value| symlink(space, value.text(), "p/chosen"));
 }
 
 #[test]
@@ -764,13 +758,11 @@ fn a_directory_behind_links_that_is_opened() {
 fn a_program_that_is_named_from_the_directory_that_it_begins_in() {
     let mut space = with_script("run(Command::new(\"./tell\").current_dir(here.join(\"tools\")))");
     check_noticed(&mut space, &AGAIN, |space, value| {
-        let source = format!(
+        let code = format!(
             "int puts(const char *);\nint main() {{ return puts(\"{}\") < 0; }}\n",
             value.text()
         );
-        let source = space.write("tell.c", source);
-        std::fs::create_dir_all(space.path("p/tools")).expect("a directory can be made");
-        succeed(Command::new("cc").arg("-o").args([space.path("p/tools/tell"), source]));
+        program(space, "p/tools/tell", &code);
     });
 }
 
@@ -834,8 +826,8 @@ fn a_file_that_make_finds_to_be_up_to_date() {
     }
 }
 
-/// Compiles a C program of the package.
-fn program(space: &TestSpace, path: &str, code: &str) {
+/// Compiles a C program.
+pub(crate) fn program(space: &TestSpace, path: &str, code: &str) {
     let source = space.write("program.c", code);
     let path = space.path(path);
     std::fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
@@ -983,7 +975,7 @@ fn a_script_that_runs_what_is_open() {
 #[test]
 fn a_program_with_little_room() {
     let space = with_links("run(&mut Command::new(\"./small\"))");
-    std::os::unix::fs::symlink("one", space.path("p/chosen")).expect("a link can be made");
+    symlink(&space, "one", "p/chosen");
     program(
         &space,
         "p/small",
@@ -1030,6 +1022,6 @@ fn a_link_behind_a_link_that_the_script_made() {
     check_noticed(&mut space, &AGAIN, |space, value| {
         space.remove("p/data");
         std::fs::create_dir(space.path("p/data")).expect("a directory can be made");
-        std::os::unix::fs::symlink(value.text(), space.path("p/data/inner")).expect("a link");
+        symlink(space, value.text(), "p/data/inner");
     });
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::detours::program;
 use crate::hidden_inputs::{Value, check_ignored, check_noticed, with_macro, with_native_value};
+use crate::meanwhile::symlink;
 use crate::scripts::{AGAIN, with_script};
 use crate::support::{TestSpace, succeed};
 
@@ -172,15 +174,11 @@ fn the_interpreter_of_a_script_behind_a_link_that_is_turned() {
         let name = value.text();
         let code =
             format!("#include <stdio.h>\nint main(void) {{ return puts(\"{name}\") < 0; }}\n");
-        let source = space.write("interpreter.c", code);
-        succeed(Command::new("cc").arg("-o").args([space.path(name), source]));
+        program(&space, name, &code);
     }
     let interpreter = space.path("interpreter");
     space.write_program("p/tool", format!("#!{}\n", interpreter.display()));
-    check_noticed(&mut space, &AGAIN, |space, value| {
-        space.remove("interpreter");
-        std::os::unix::fs::symlink(value.text(), &interpreter).expect("a link can be made");
-    });
+    check_noticed(&mut space, &AGAIN, |space, value| symlink(space, value.text(), "interpreter"));
 }
 
 /// It asks the kernel where it lies.

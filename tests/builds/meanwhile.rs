@@ -44,7 +44,8 @@ fn check(look: &str, before: impl Fn(&TestSpace), change: impl Fn(&TestSpace)) {
 const READS: &str = "std::fs::read_to_string(here.join(\"data/text\")).unwrap()";
 const ASKS: &str = "if here.join(\"data\").exists() { \"two\".into() } else { \"one\".into() }";
 
-fn symlink(space: &TestSpace, target: &str, link: &str) {
+/// Makes a link, in place of what is there.
+pub(crate) fn symlink(space: &TestSpace, target: &str, link: &str) {
     space.remove(link);
     std::os::unix::fs::symlink(target, space.path(link)).expect("a link can be made");
 }

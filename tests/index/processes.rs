@@ -266,15 +266,21 @@ fn owner(index: &Index) -> Option<ProcessId> {
 /// With the system's help, and without.
 const WAYS: [fn(ProcessId, Duration) -> Waited; 2] = [wait, look_now_and_then];
 
+/// A claim that a process has, and who that is.
+fn held() -> (Space, Process, Index, ProcessId) {
+    let space = Space::new();
+    let mut holder = Process::start(&space, "claim", 0);
+    assert_eq!(holder.report(), Some(1));
+    let index = space.index();
+    let owner = owner(&index).expect("busy");
+    (space, holder, index, owner)
+}
+
 /// The owner is not reaped when the claim is looked at again: it is gone all the same.
 #[test]
 fn the_claim_of_a_killed_process_is_waited_for_and_taken_over() {
     for wait in WAYS {
-        let space = Space::new();
-        let mut holder = Process::start(&space, "claim", 0);
-        assert_eq!(holder.report(), Some(1));
-        let index = space.index();
-        let owner_seen = owner(&index).expect("busy");
+        let (_space, mut holder, index, owner_seen) = held();
         assert_eq!(owner_seen.pid, holder.child.id());
         let (began, bound) = (Instant::now(), Duration::from_millis(5));
         assert_eq!(wait(owner_seen, bound), Waited::TimedOut);
@@ -288,11 +294,7 @@ fn the_claim_of_a_killed_process_is_waited_for_and_taken_over() {
 #[test]
 fn a_claim_given_back_is_free_and_its_process_gone() {
     for wait in WAYS {
-        let space = Space::new();
-        let mut holder = Process::start(&space, "claim", 0);
-        assert_eq!(holder.report(), Some(1));
-        let index = space.index();
-        let owner_seen = owner(&index).expect("busy");
+        let (_space, mut holder, index, owner_seen) = held();
         drop(holder.child.stdin.take());
         assert_eq!(wait(owner_seen, Duration::from_mins(1)), Waited::Gone);
         assert_eq!(owner(&index), None);
@@ -303,11 +305,7 @@ fn a_claim_given_back_is_free_and_its_process_gone() {
 #[test]
 fn a_later_process_with_the_number_is_not_waited_for() {
     for wait in WAYS {
-        let space = Space::new();
-        let mut holder = Process::start(&space, "claim", 0);
-        assert_eq!(holder.report(), Some(1));
-        let index = space.index();
-        let mut other = owner(&index).expect("busy");
+        let (_space, _holder, _index, mut other) = held();
         other.start ^= 1;
         assert_eq!(wait(other, Duration::from_mins(1)), Waited::Gone);
     }

@@ -160,18 +160,15 @@ impl<'a> Absolute<'a> {
 
 /// Records the links on the way to what a path leads to.
 pub(crate) fn followed(directory: c_int, name: &[u8]) {
-    if !log::is_open() {
-        return;
-    }
-    let Some(mut scratch) = Scratch::new() else { return };
-    let (path, buffer) = scratch.buffers();
-    let mut way = Absolute::new(path);
-    way.set_path(directory, name);
-    way.record_links(buffer);
+    record_way(directory, name, None);
 }
 
 /// Records how a directory was reached that is open now.
 pub(crate) fn reached(directory: c_int, name: &[u8], descriptor: c_int) {
+    record_way(directory, name, Some(descriptor));
+}
+
+fn record_way(directory: c_int, name: &[u8], open: Option<c_int>) {
     if !log::is_open() {
         return;
     }
@@ -179,7 +176,7 @@ pub(crate) fn reached(directory: c_int, name: &[u8], descriptor: c_int) {
     let (path, buffer) = scratch.buffers();
     let mut way = Absolute::new(path);
     way.set_path(directory, name);
-    let place = system::descriptor_path(descriptor, buffer);
+    let place = open.and_then(|descriptor| system::descriptor_path(descriptor, buffer));
     // Most paths go through no link.
     if place.is_none_or(|place| place != without_end(way.path())) {
         way.record_links(buffer);
