@@ -485,6 +485,7 @@ mod tests {
             temporary: vec!["/tmp".into()],
             jobserver: None,
             library_path: OsString::new(),
+            git_knows_names: false,
         }
     }
 

@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use super::access::Access;
 use super::ground::flat;
 use super::image_file::EnvironmentUse;
@@ -73,6 +75,8 @@ pub struct Observation {
     pub jobserver: Option<PathBuf>,
     /// Where the loader searches first.
     pub library_path: OsString,
+    /// Whether git was told the names in directories by its index.
+    pub git_knows_names: bool,
 }
 
 impl Observation {
@@ -105,6 +109,7 @@ impl Observation {
             temporary: Vec::new(),
             jobserver: None,
             library_path: OsString::new(),
+            git_knows_names: false,
         }
     }
 
@@ -135,6 +140,7 @@ impl Observation {
         let temporary = vec![std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
         let remaining = remaining(&reader.events);
         let effects = effects(&reader.events);
+        let git_knows_names = reader.events.iter().any(is_index_with_names);
         Self {
             root_uses: reader.root_uses,
             root: reader.root,
@@ -146,6 +152,7 @@ impl Observation {
             effects,
             temporary,
             jobserver: jobserver(),
+            git_knows_names,
             library_path: std::env::var_os(library_path::VARIABLE).unwrap_or_default(),
         }
     }
@@ -157,6 +164,25 @@ fn jobserver() -> Option<PathBuf> {
         let mut named = jobs::named_in(flags.as_bytes());
         named.find_map(|name| name.strip_prefix(b"fifo:")).map(path_of)
     })
+}
+
+/// Bytes of a file that are looked through at a time.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// Whether git's index was read, and tells which names each directory had when it looked as it did
+/// then: git lists only those that look otherwise.
+fn is_index_with_names(access: &Access) -> bool {
+    const MARK: &[u8] = b"UNTR";
+    let Access::Read(path) = access else { return false };
+    if path.file_name() != Some(OsStr::new("index")) {
+        return false;
+    }
+    let mut is_marked = false;
+    let read = fs::read_in_windows(path, WINDOW_BYTES, |window| {
+        is_marked |= memmem::find(window, MARK).is_some();
+        (MARK.len() - 1).min(window.len())
+    });
+    is_marked || read.is_err()
 }
 
 /// What was written and is still there. Directories say nothing of their own.

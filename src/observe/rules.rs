@@ -21,7 +21,7 @@
 //!
 //! A symbolic link that they made stands for what it leads to. A file that was only looked at is an input by
 //! its kind and size, and by its content where a version control system's index of times and sizes was
-//! read as well.
+//! read as well; and a directory that was, by its names where git was told these by its index.
 //!
 //! Pure: nothing is read here. Everything else that happened is an input.
 
@@ -235,6 +235,8 @@ struct Sorter<'a> {
     environment: EnvironmentUse,
     /// Whether what was looked at was compared with what a version control system knows of it.
     compares_files: bool,
+    /// Whether directories that were looked at were compared with the names that they had.
+    compares_names: bool,
     facts: BTreeSet<Fact>,
 }
 
@@ -269,6 +271,7 @@ impl<'a> Sorter<'a> {
             variables: BTreeSet::new(),
             environment: EnvironmentUse::Nothing,
             compares_files: false,
+            compares_names: observation.git_knows_names,
             facts: BTreeSet::new(),
         }
     }
@@ -433,6 +436,11 @@ impl<'a> Sorter<'a> {
     }
 
     fn inputs(mut self, roots: &Roots) -> Vec<Input> {
+        if self.compares_names {
+            // Which of them are directories is not known here. What is none has no names, now and later.
+            let of_project = self.present.iter().filter(|path| self.ground.is_of_project(path));
+            self.listings.extend(of_project);
+        }
         if self.compares_files {
             // To such a system a link to an equal file is another one.
             self.links.extend(&self.present);

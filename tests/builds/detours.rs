@@ -446,13 +446,19 @@ fn git(space: &TestSpace, arguments: &[&str]) {
 /// again, it would make a file beside it, which it removes when nothing is new.
 #[track_caller]
 fn check_work_tree(change: impl Fn(&TestSpace)) {
-    let space = with_script(
-        "let name = run(Command::new(\"git\").args([\"describe\", \"--always\", \"--dirty\"]));\n\
-         if name.ends_with(\"-dirty\") { \"two\".into() } else { \"one\".into() }",
-    );
+    let body = "let name = run(Command::new(\"git\").args([\"describe\", \"--always\", \"--dirty\"]));\n\
+         if name.ends_with(\"-dirty\") { \"two\".into() } else { \"one\".into() }";
+    check_work_tree_by(body, |_| {}, change);
+}
+
+#[track_caller]
+fn check_work_tree_by(body: &str, prepare: impl Fn(&TestSpace), change: impl Fn(&TestSpace)) {
+    let space = with_script(body);
     space.write("p/.gitignore", "target\nCargo.lock\n");
     space.write("p/notes.txt", "clean");
     space.write("p/equal.txt", "clean");
+    space.write("p/known/notes.txt", "clean");
+    std::fs::create_dir(space.path("p/unknown")).expect("a directory can be made");
     symlink(&space, "notes.txt", "p/link");
     // Where files are as new as its index, git looks into them and writes it again.
     let mut touch = Command::new("find");
@@ -461,6 +467,7 @@ fn check_work_tree(change: impl Fn(&TestSpace)) {
     git(&space, &["init", "-q"]);
     git(&space, &["add", "."]);
     git(&space, &["commit", "-q", "-m", "first"]);
+    prepare(&space);
     for (value, expected) in [("one", None), ("one", Some(&[][..])), ("two", Some(&AGAIN[..]))] {
         if value == "two" {
             change(&space);
@@ -503,6 +510,29 @@ fn a_work_tree_with_a_file_that_may_be_run() {
         let permissions = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(space.path("p/notes.txt"), permissions).expect("one's own file");
     });
+}
+
+/// Git keeps in its index which names each directory had, and lists again those alone that look otherwise.
+#[track_caller]
+fn check_names_in_index(new: &str) {
+    let body = "let arguments = [\"--no-optional-locks\", \"status\", \"--porcelain\"];\n\
+         let said = run(Command::new(\"git\").args(arguments));\n\
+         if said.is_empty() { \"one\".into() } else { \"two\".into() }";
+    let prepare = |space: &TestSpace| {
+        git(space, &["update-index", "--untracked-cache"]);
+        git(space, &["status"]);
+    };
+    check_work_tree_by(body, prepare, |space| drop(space.write(new, "new")));
+}
+
+#[test]
+fn a_new_file_beside_one_that_git_knows() {
+    check_names_in_index("p/known/new.txt");
+}
+
+#[test]
+fn a_new_file_in_a_directory_that_was_empty() {
+    check_names_in_index("p/unknown/new.txt");
 }
 
 /// Builds `p` from nothing again and again, and checks that its script has had its effect each time.

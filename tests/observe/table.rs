@@ -31,6 +31,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         temporary: vec!["/tmp".into()],
         jobserver: Some("/tmp/jobs".into()),
         library_path: "/first:/second".into(),
+        git_knows_names: false,
     };
     let roots = Roots::default();
     let context = ScriptContext {
