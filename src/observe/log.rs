@@ -174,7 +174,8 @@ const WINDOW_BYTES: usize = 256 << 10;
 fn is_index_with_names(access: &Access) -> bool {
     const MARK: &[u8] = b"UNTR";
     let Access::Read(path) = access else { return false };
-    if path.file_name() != Some(OsStr::new("index")) {
+    let is_file = || fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File);
+    if path.file_name() != Some(OsStr::new("index")) || !is_file() {
         return false;
     }
     let mut is_marked = false;
