@@ -108,6 +108,9 @@ impl Observer {
                 || std::env::var_os(layout::PRELOAD_VARIABLE),
                 |(_, value)| value.map(Into::into),
             );
+        if cfg!(target_os = "linux") {
+            command.env(SANITIZER_VARIABLE, sanitizer_options());
+        }
         let mut preload = OsString::from(&self.library);
         if let Some(given) = given.filter(|given| !given.is_empty()) {
             preload.push(":");
@@ -142,6 +145,20 @@ impl Observer {
     pub fn finish(self) -> Observation {
         Observation::read(&self.log, self.expected.into_inner().flatten().as_deref())
     }
+}
+
+/// Options of gcc's AddressSanitizer, which refuses to start where another library comes before its own.
+const SANITIZER_VARIABLE: &str = "ASAN_OPTIONS";
+
+/// The options that the process would have, and that this library may come first.
+fn sanitizer_options() -> OsString {
+    const MAY_COME_LATER: &str = "verify_asan_link_order=0";
+    let mut options = std::env::var_os(SANITIZER_VARIABLE).unwrap_or_default();
+    if !options.is_empty() {
+        options.push(":");
+    }
+    options.push(MAY_COME_LATER);
+    options
 }
 
 #[expect(clippy::host_endian_bytes, reason = "the log never leaves this machine")]

@@ -8,7 +8,8 @@
 //!   the C library has initialised itself.
 //! - Every definition here calls the next definition of the same name (`next.rs`; or, before that can
 //!   be looked up, the system call that it stands for) exactly once, with the arguments that it was
-//!   given, and returns its result and its `errno`. The one exception is in `arguments.rs`.
+//!   given, and returns its result and its `errno`. The exceptions are in `arguments.rs`, and that the
+//!   kernel has no rings (`linux.rs`).
 //!   Recording uses what `system.rs` has alone, which leaves `errno` as it is.
 //! - Where the log cannot be reached, is full, or is not wanted, everything still works, and the
 //!   wrapper sees that the observation is incomplete.

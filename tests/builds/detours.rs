@@ -24,7 +24,7 @@ const C: &str = "use std::ffi::{CString, c_char, c_int, c_long, c_void};\n\
 /// Builds `p` from nothing with either value of the input, again and again, and checks that the
 /// program shows it. Whether anything hits does not matter.
 #[track_caller]
-fn check_right(space: &mut TestSpace, put: impl Fn(&mut TestSpace, Value)) {
+pub(crate) fn check_right(space: &mut TestSpace, put: impl Fn(&mut TestSpace, Value)) {
     for (turn, value) in [Value::One, Value::One, Value::Two, Value::One].into_iter().enumerate() {
         put(space, value);
         space.remove("p/target");

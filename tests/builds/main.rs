@@ -5,6 +5,7 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attempts;
 mod checkouts;
 mod cost;
 mod detours;

@@ -10,6 +10,7 @@ use crate::exec::List;
 use crate::layout::{LINK_NAME, MACHINE};
 use crate::log;
 use crate::system::{self, bytes};
+use crate::ways::Absolute;
 
 /// The arguments for a program: the caller's, with those of the wrapper after the first where the
 /// program is a C compiler's driver. Its memory is its own, and is given back where the program
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn new(executable: &[u8], given: List) -> Self {
+    pub(crate) fn new(executable: &Absolute, given: List) -> Self {
         let kept = Self { list: given, memory: ptr::null_mut(), memory_bytes: 0 };
         if given.is_null() {
             return kept;
@@ -34,12 +35,16 @@ impl Arguments {
         if extra.is_empty() {
             return kept;
         }
-        let name = file_name(executable);
+        let name = file_name(executable.path());
         // What compiles C puts kache in front of the compiler where Cargo does, and kache becomes that.
         // SAFETY: the caller's arguments, as it passes them on.
         let is_kache = name == b"kache" || name == LINK_NAME.as_bytes();
         let is_behind = is_kache && is_c_compiler(file_name(unsafe { first(given) }));
         if !is_behind && !is_c_compiler(name) {
+            return kept;
+        }
+        // A script may look at its arguments, and runs the compiler itself.
+        if system::is_script(executable.as_ptr()) {
             return kept;
         }
         // SAFETY: as above.

@@ -6,7 +6,8 @@ use crate::files::{Path, failed, no_function, no_result, path, path_with};
 use crate::layout::{LINKED, READ, REMOVED, WROTE};
 use crate::log;
 use crate::next::{as_function, interpose, kernel_call, next};
-use crate::system::{self, AT_FDCWD, AT_REMOVEDIR, EEXIST, EFAULT, Node, bytes};
+use crate::system::{self, AT_FDCWD, AT_REMOVEDIR, EEXIST, EFAULT, ENOENT, ENOTDIR, Node, bytes};
+use crate::ways;
 
 const S_IFIFO: c_uint = 0o10000;
 
@@ -36,21 +37,28 @@ pub(crate) fn changed(
     if error == EFAULT {
         return result;
     }
-    // SAFETY: the kernel has read the paths.
-    let texts = unsafe {
-        [
-            removed.map(|(at, name)| (REMOVED, at, bytes(name))),
-            made.map(|(at, name)| (WROTE, at, bytes(name))),
-        ]
-    };
-    for (kind, at, name) in texts.into_iter().flatten() {
-        if result >= 0 {
-            path(kind, at, name);
-        } else if kind == REMOVED || error == EEXIST {
-            failed(at, name, error);
+    for (kind, place) in [(REMOVED, removed), (WROTE, made)] {
+        let Some((at, name)) = place else { continue };
+        if result < 0 {
+            stood(at, name, error);
+        } else {
+            // SAFETY: the kernel has read the path.
+            path(kind, at, unsafe { bytes(name) });
         }
     }
+    if let Some((at, name)) = made {
+        // SAFETY: as above.
+        ways::failed_below(at, unsafe { bytes(name) }, error);
+    }
     result
+}
+
+/// Records whether something is at a place in question: where there are two, the error does not say of
+/// which it speaks.
+fn stood(at: c_int, name: Path, error: c_int) {
+    let is_there = matches!(error, ENOENT | ENOTDIR) && system::path_node(at, name).is_some();
+    // SAFETY: the kernel has read the path.
+    failed(at, unsafe { bytes(name) }, if is_there { EEXIST } else { error });
 }
 
 macro_rules! change_family {
@@ -207,13 +215,16 @@ extern "C" fn remove(path: Path) -> c_int {
 
 /// A second name for a file: the new name has the content of the old one, so that is read.
 pub(crate) fn linked(result: c_int, from: (c_int, Path), to: (c_int, Path)) -> c_int {
-    if result >= 0 {
+    let error = if result < 0 { system::errno() } else { 0 };
+    if error == 0 {
         // SAFETY: the kernel has read the path.
         let name = unsafe { bytes(from.1) };
         // Without a name it is a file that was made without one.
         if !name.is_empty() {
             path(READ, from.0, name);
         }
+    } else if error != EFAULT {
+        stood(from.0, from.1, error);
     }
     changed(result, None, Some(to))
 }
@@ -249,6 +260,17 @@ extern "C" fn linkat(from_at: c_int, from: Path, to_at: c_int, to: Path, flags: 
 
 interpose! { link = LINK; linkat = LINKAT; }
 
+/// Records what was made under a name of the C library's own making, or that it could not be.
+fn temporary_made(template: *const c_char, done: bool) {
+    // SAFETY: the C library has written the name into the template.
+    let name = unsafe { bytes(template) };
+    if done {
+        path(WROTE, AT_FDCWD, name);
+    } else {
+        ways::failed_below(AT_FDCWD, name, system::errno());
+    }
+}
+
 macro_rules! temporary_family {
     ($template:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*);)*) => {
         $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
@@ -258,10 +280,7 @@ macro_rules! temporary_family {
                 Some(next) => unsafe { next($($argument),*) },
                 None => no_result(),
             };
-            if descriptor >= 0 {
-                // SAFETY: the C library has written the name into the template.
-                path(WROTE, AT_FDCWD, unsafe { bytes($template) });
-            }
+            temporary_made($template, descriptor >= 0);
             descriptor
         }
         interpose! { $name = $next; })*
@@ -291,10 +310,7 @@ extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
         Some(next) => unsafe { next(template) },
         None => no_function().cast(),
     };
-    if !made.is_null() {
-        // SAFETY: the C library has written the name into the template.
-        path(WROTE, AT_FDCWD, unsafe { bytes(made) });
-    }
+    temporary_made(template, !made.is_null());
     made
 }
 

@@ -135,7 +135,7 @@ fn execute_searched(name: Path, arguments: List, environment: List) -> c_int {
 }
 
 fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_int {
-    let run = |executable: &[u8]| {
+    let run = |executable: &Absolute| {
         let environment = Environment::new(environment);
         let extended = Arguments::new(executable, arguments);
         let arguments = extended.list;
@@ -152,11 +152,11 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
             }
         }
     };
-    if name.is_null() || !log::is_open() {
-        return run(b"");
-    }
     let mut buffer = [0; PATH_BYTES_MAX];
     let mut executable = Absolute::new(&mut buffer);
+    if name.is_null() || !log::is_open() {
+        return run(&executable);
+    }
     // SAFETY: a C string, as the functions that run programs demand.
     let text = unsafe { bytes(name) };
     if searches {
@@ -166,7 +166,7 @@ fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_
     }
     // What was searched for is known already.
     let named = !searches || text.contains(&b'/');
-    executing(&executable, named.then_some((AT_FDCWD, name)), || run(executable.path()))
+    executing(&executable, named.then_some((AT_FDCWD, name)), || run(&executable))
 }
 
 #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
@@ -384,7 +384,7 @@ fn spawned(
         }
     }
     let full = Environment::new(environment);
-    let extended = Arguments::new(executable.path(), arguments);
+    let extended = Arguments::new(&executable, arguments);
     if system::takes_own_place(attributes) {
         log::blind("a program that takes the place of another by `posix_spawn`");
     }

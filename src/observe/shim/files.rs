@@ -32,7 +32,7 @@ next! {
 #[cfg(target_os = "linux")]
 next! {
     OPEN = "open"; OPENAT = "openat"; OPEN64 = "open64"; OPEN_2 = "__open_2";
-    OPEN64_2 = "__open64_2"; OPENAT64 = "openat64"; OPENAT_2 = "__openat_2";
+    OPEN_OWN = "__open"; OPEN64_OWN = "__open64"; OPEN64_2 = "__open64_2"; OPENAT64 = "openat64"; OPENAT_2 = "__openat_2";
     OPENAT64_2 = "__openat64_2"; CREAT64 = "creat64"; FOPEN64 = "fopen64"; FREOPEN64 = "freopen64";
     SCANDIR64 = "scandir64"; SCANDIRAT = "scandirat"; SCANDIRAT64 = "scandirat64";
 }
@@ -42,6 +42,8 @@ next! {
 pub(crate) static COMMON: &[&Next] = &[
     &OPEN,
     &OPEN64,
+    &OPEN_OWN,
+    &OPEN64_OWN,
     &OPEN_2,
     &OPEN64_2,
     &OPENAT,
@@ -113,7 +115,11 @@ pub(crate) fn opened(
         let error = system::errno();
         if error != EFAULT {
             // SAFETY: the kernel has read the path.
-            failed(directory, unsafe { bytes(name) }, error);
+            let name = unsafe { bytes(name) };
+            failed(directory, name, error);
+            if creates || flags & O_NAMELESS != 0 {
+                ways::failed_below(directory, name, error);
+            }
         }
         return descriptor;
     }
@@ -189,6 +195,8 @@ open_family! { path:
 open_family! { path:
     open OPEN (path: Path, flags: c_int, mode: c_uint) AT_FDCWD, flags, mode;
     open64 OPEN64 (path: Path, flags: c_int, mode: c_uint) AT_FDCWD, flags, mode;
+    __open OPEN_OWN (path: Path, flags: c_int, mode: c_uint) AT_FDCWD, flags, mode;
+    __open64 OPEN64_OWN (path: Path, flags: c_int, mode: c_uint) AT_FDCWD, flags, mode;
     __open_2 OPEN_2 (path: Path, flags: c_int) AT_FDCWD, flags, 0;
     __open64_2 OPEN64_2 (path: Path, flags: c_int) AT_FDCWD, flags, 0;
     openat OPENAT (directory: c_int, path: Path, flags: c_int, mode: c_uint) directory, flags, mode;
@@ -223,6 +231,9 @@ fn stream_opened(name: Path, mode: Path, open: impl FnOnce() -> Stream) -> Strea
     let text = unsafe { bytes(name) };
     if stream.is_null() {
         failed(AT_FDCWD, text, system::errno());
+        if flags & O_CREAT != 0 {
+            ways::failed_below(AT_FDCWD, text, system::errno());
+        }
     } else {
         let is_way = record_open(AT_FDCWD, text, flags, may_exist.then_some(existed), || {
             system::path_node(AT_FDCWD, name)

@@ -13,7 +13,7 @@ type Any = *mut c_void;
 
 next! {
     CHROOT = "chroot"; GLOB = "glob"; GLOB64 = "glob64"; MOUNT = "mount"; PIVOT_ROOT = "pivot_root";
-    SETNS = "setns"; SYSCALL = "syscall"; UNSHARE = "unshare";
+    GETDIRENTRIES = "getdirentries"; GETDIRENTRIES64 = "getdirentries64"; SETNS = "setns"; SYSCALL = "syscall"; UNSHARE = "unshare";
 }
 
 /// Names that must be known before they are called.
@@ -26,6 +26,23 @@ fn entries_read(descriptor: c_int, length: isize) -> isize {
     }
     length
 }
+
+macro_rules! entries_family {
+    ($($name:ident $next:ident;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name(descriptor: c_int, to: Any, size: usize, base: Any) -> isize {
+            type Entries = unsafe extern "C" fn(c_int, Any, usize, Any) -> isize;
+            let length = match as_function!($next.find(), Entries) {
+                // SAFETY: the caller's own arguments.
+                Some(next) => unsafe { next(descriptor, to, size, base) },
+                None => no_result() as isize,
+            };
+            entries_read(descriptor, length)
+        })*
+    };
+}
+
+entries_family! { getdirentries GETDIRENTRIES; getdirentries64 GETDIRENTRIES64; }
 
 #[unsafe(no_mangle)]
 extern "C" fn getdents64(descriptor: c_int, to: *mut c_void, size: usize) -> isize {
@@ -213,6 +230,27 @@ extern "C" fn syscall(
         }
         number::UNAME => lookups::uname(a as *mut c_void) as c_long,
         number::CONNECT => lookups::connect(a as c_int, b as *const c_void, c as c_uint) as c_long,
+        number::SENDTO => {
+            let (data, address) = (b as *const c_void, e as *const c_void);
+            lookups::sendto(a as c_int, data, c as usize, d as c_int, address, f as c_uint)
+                as c_long
+        }
+        number::SENDMSG => {
+            lookups::sendmsg(a as c_int, b as *const lookups::Message, c as c_int) as c_long
+        }
+        number::STATFS => {
+            let result = next();
+            probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
+            result
+        }
+        number::UTIMENSAT => {
+            let result = next();
+            probed_raw(a as c_int, b as Path, 0, result as isize);
+            result
+        }
+        // What the kernel does for a ring cannot be seen. Who asks for one gets the answer of a kernel that
+        // has none, as in many containers, and does without.
+        number::IO_URING_SETUP if log::is_open() => no_result() as c_long,
         number::EXECVE => exec::execve(a as Path, b as exec::List, c as exec::List) as c_long,
         number::EXECVEAT => {
             exec::execveat(a as c_int, b as Path, c as exec::List, d as exec::List, e as c_int)

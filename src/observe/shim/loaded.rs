@@ -50,6 +50,10 @@ pub(crate) fn tell_at_exit() {
 
 /// Tells which libraries this process has that it did not start with, if there may be new ones.
 pub(crate) extern "C" fn tell() {
+    // A process that forbids itself most system calls has loaded nothing since.
+    if LOADER.load(Relaxed) == 0 {
+        return;
+    }
     let pid = system::pid();
     // Cleared first: what another thread loads meanwhile may be missed now, and is told next time.
     if LOADER.compare_exchange(pid, 0, Relaxed, Relaxed).is_ok() {

@@ -109,11 +109,16 @@ pub(crate) fn open() {
 }
 
 fn map(log: *const c_char) -> *mut u8 {
+    if system::is_short_of_addresses() {
+        return ptr::null_mut();
+    }
     let descriptor = system::open_log(log);
     if descriptor < 0 {
         return ptr::null_mut();
     }
-    let mapping = system::map(Some(descriptor), LOG_BYTES);
+    // The name may mean another file by now, where the process has outlived the wrapper.
+    let is_long = system::has_bytes(descriptor, LOG_BYTES);
+    let mapping = if is_long { system::map(Some(descriptor), LOG_BYTES) } else { ptr::null_mut() };
     system::close(descriptor);
     if !mapping.is_null() && word(mapping, WORD_MAGIC).load(Acquire) != MAGIC {
         system::unmap(mapping, LOG_BYTES);

@@ -2,6 +2,8 @@
 
 use core::ffi::{c_int, c_uint, c_void};
 
+#[cfg(target_os = "linux")]
+use crate::files::no_function;
 use crate::files::{Path, no_result};
 #[cfg(target_os = "linux")]
 use crate::layout::READ;
@@ -9,19 +11,29 @@ use crate::layout::{BLIND, LOCAL_SOCKET, MACHINE, NETWORK, VARIABLE_READ};
 use crate::log;
 use crate::next::{Next, as_function, from_caller, interpose, kernel_call, next};
 use crate::system::{self, AF_INET6, bytes};
+#[cfg(target_os = "linux")]
+use crate::system::{O_CREAT, O_EXCL};
 
 next! {
     GETENV = "getenv"; CONNECT = "connect"; SENDTO = "sendto"; SENDMSG = "sendmsg";
     GETADDRINFO = "getaddrinfo"; GETHOSTBYNAME = "gethostbyname"; GETHOSTBYNAME2 = "gethostbyname2";
     UNAME = "uname"; NFTW = "nftw"; FTW = "ftw"; FTS_OPEN = "fts_open"; SHMGET = "shmget";
-    CATOPEN = "catopen"; WORDEXP = "wordexp";
+    CATOPEN = "catopen"; WORDEXP = "wordexp"; ACCEPT = "accept";
 }
 
 #[cfg(target_os = "linux")]
 next! {
     SECURE_GETENV = "secure_getenv"; SENDMMSG = "sendmmsg"; NFTW64 = "nftw64";
     FTW64 = "ftw64"; OPEN_BY_HANDLE_AT = "open_by_handle_at"; SHM_OPEN = "shm_open";
-    SETMNTENT = "setmntent"; FTS64_OPEN = "fts64_open"; MSGGET = "msgget";
+    SETMNTENT = "setmntent"; FTS64_OPEN = "fts64_open"; MSGGET = "msgget"; SEMGET = "semget";
+    SEM_OPEN = "sem_open"; MQ_OPEN = "mq_open"; ACCEPT4 = "accept4"; GETADDRINFO_A = "getaddrinfo_a";
+    RES_QUERY = "res_query"; RES_SEARCH = "res_search"; RES_QUERYDOMAIN = "res_querydomain";
+    RES_SEND = "res_send"; RES_NQUERY = "res_nquery"; RES_NSEARCH = "res_nsearch";
+    RES_NQUERYDOMAIN = "res_nquerydomain"; RES_NSEND = "res_nsend";
+    RES_QUERY_OLD = "__res_query"; RES_SEARCH_OLD = "__res_search";
+    RES_QUERYDOMAIN_OLD = "__res_querydomain"; RES_SEND_OLD = "__res_send";
+    RES_NQUERY_OLD = "__res_nquery"; RES_NSEARCH_OLD = "__res_nsearch";
+    RES_NQUERYDOMAIN_OLD = "__res_nquerydomain"; RES_NSEND_OLD = "__res_nsend";
     GETHOSTBYNAME_R = "gethostbyname_r"; GETHOSTBYNAME2_R = "gethostbyname2_r";
     GETHOSTBYADDR = "gethostbyaddr"; GETHOSTBYADDR_R = "gethostbyaddr_r";
     GETNAMEINFO = "getnameinfo";
@@ -129,7 +141,7 @@ pub(crate) extern "C" fn connect(socket: c_int, address: *const c_void, length: 
 }
 
 #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
-extern "C" fn sendto(
+pub(crate) extern "C" fn sendto(
     socket: c_int,
     data: *const c_void,
     size: usize,
@@ -153,13 +165,13 @@ extern "C" fn sendto(
 
 /// The beginning of `struct msghdr`.
 #[repr(C)]
-struct Message {
+pub(crate) struct Message {
     address: *const c_void,
     length: c_uint,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
-extern "C" fn sendmsg(socket: c_int, message: *const Message, flags: c_int) -> isize {
+pub(crate) extern "C" fn sendmsg(socket: c_int, message: *const Message, flags: c_int) -> isize {
     type Send = unsafe extern "C" fn(c_int, *const Message, c_int) -> isize;
     let result = match as_function!(SENDMSG.find(), Send) {
         // SAFETY: the caller's own arguments.
@@ -175,7 +187,7 @@ extern "C" fn sendmsg(socket: c_int, message: *const Message, flags: c_int) -> i
 
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
-extern "C" fn sendmmsg(
+pub(crate) extern "C" fn sendmmsg(
     socket: c_int,
     messages: *const Message,
     count: c_uint,
@@ -237,6 +249,7 @@ unseen_family! {
     shmget SHMGET BLIND b"memory shared by number" (key: c_int, bytes: usize, flags: c_int) -> c_int;
     catopen CATOPEN BLIND b"a catalogue of messages" (name: Path, flags: c_int) -> Any;
     wordexp WORDEXP BLIND b"an expansion by wordexp" (words: Path, to: Any, flags: c_int) -> c_int;
+    accept ACCEPT NETWORK b"a connection from elsewhere" (socket: c_int, address: Any, length: Any) -> c_int;
 }
 
 #[cfg(target_os = "linux")]
@@ -261,10 +274,74 @@ unseen_family! {
     getnameinfo GETNAMEINFO NETWORK b"name lookup"
         (address: Any, length: c_uint, host: Any, host_bytes: c_uint, service: Any,
          service_bytes: c_uint, flags: c_int) -> c_int;
+    semget SEMGET BLIND b"semaphores by number" (key: c_int, count: c_int, flags: c_int) -> c_int;
+    accept4 ACCEPT4 NETWORK b"a connection from elsewhere"
+        (socket: c_int, address: Any, length: Any, flags: c_int) -> c_int;
+    getaddrinfo_a GETADDRINFO_A NETWORK b"name lookup"
+        (mode: c_int, list: Any, count: c_int, event: Any) -> c_int;
+    res_query RES_QUERY NETWORK b"name lookup"
+        (name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_query RES_QUERY_OLD NETWORK b"name lookup"
+        (name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    res_search RES_SEARCH NETWORK b"name lookup"
+        (name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_search RES_SEARCH_OLD NETWORK b"name lookup"
+        (name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    res_querydomain RES_QUERYDOMAIN NETWORK b"name lookup"
+        (name: Path, domain: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_querydomain RES_QUERYDOMAIN_OLD NETWORK b"name lookup"
+        (name: Path, domain: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    res_send RES_SEND NETWORK b"name lookup"
+        (message: Any, length: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_send RES_SEND_OLD NETWORK b"name lookup"
+        (message: Any, length: c_int, to: Any, bytes: c_int) -> c_int;
+    res_nquery RES_NQUERY NETWORK b"name lookup"
+        (state: Any, name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_nquery RES_NQUERY_OLD NETWORK b"name lookup"
+        (state: Any, name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    res_nsearch RES_NSEARCH NETWORK b"name lookup"
+        (state: Any, name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_nsearch RES_NSEARCH_OLD NETWORK b"name lookup"
+        (state: Any, name: Path, class: c_int, kind: c_int, to: Any, bytes: c_int) -> c_int;
+    res_nquerydomain RES_NQUERYDOMAIN NETWORK b"name lookup"
+        (state: Any, name: Path, domain: Path, class: c_int, kind: c_int, to: Any, bytes: c_int)
+        -> c_int;
+    __res_nquerydomain RES_NQUERYDOMAIN_OLD NETWORK b"name lookup"
+        (state: Any, name: Path, domain: Path, class: c_int, kind: c_int, to: Any, bytes: c_int)
+        -> c_int;
+    res_nsend RES_NSEND NETWORK b"name lookup"
+        (state: Any, message: Any, length: c_int, to: Any, bytes: c_int) -> c_int;
+    __res_nsend RES_NSEND_OLD NETWORK b"name lookup"
+        (state: Any, message: Any, length: c_int, to: Any, bytes: c_int) -> c_int;
     getservbyname GETSERVBYNAME READ b"/etc/services" (name: Path, protocol: Path) -> Any;
     getservbyname_r GETSERVBYNAME_R READ b"/etc/services"
         (name: Path, protocol: Path, to: Any, buffer: Any, bytes: usize, result: Any) -> c_int;
     getservbyport GETSERVBYPORT READ b"/etc/services" (port: c_int, protocol: Path) -> Any;
     getservbyport_r GETSERVBYPORT_R READ b"/etc/services"
         (port: c_int, protocol: Path, to: Any, buffer: Any, bytes: usize, result: Any) -> c_int;
+}
+
+/// Opens by name what other processes may have made. What is new here is nobody else's.
+#[cfg(target_os = "linux")]
+macro_rules! named_family {
+    ($($name:ident $next:ident $what:literal ($last:ident: $type:ty) -> $result:ty, $none:expr;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name(name: Path, flags: c_int, mode: c_uint, $last: $type) -> $result {
+            type Open = unsafe extern "C" fn(Path, c_int, c_uint, $type) -> $result;
+            if flags & O_CREAT == 0 || flags & O_EXCL == 0 {
+                log::blind($what);
+            }
+            match as_function!($next.find(), Open) {
+                // SAFETY: the caller's own arguments; those that it did not pass are ignored.
+                Some(next) => unsafe { next(name, flags, mode, $last) },
+                None => $none,
+            }
+        })*
+    };
+}
+
+#[cfg(target_os = "linux")]
+named_family! {
+    sem_open SEM_OPEN "a semaphore by name" (value: c_uint) -> Any, no_function();
+    mq_open MQ_OPEN "messages between processes" (attributes: Any) -> c_int, no_result();
 }

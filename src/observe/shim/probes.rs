@@ -1,8 +1,8 @@
 //! Asking whether something is there and where it leads, without reading it.
 
-#[cfg(target_os = "linux")]
-use core::ffi::c_uint;
 use core::ffi::{c_char, c_int, c_void};
+#[cfg(target_os = "linux")]
+use core::ffi::{c_long, c_uint};
 
 use crate::files::{Path, failed, no_function, path};
 use crate::layout::{FOUND, LINK_READ};
@@ -26,7 +26,12 @@ next! {
     FXSTATAT = "__fxstatat"; FXSTATAT64 = "__fxstatat64"; EACCESS = "eaccess";
     EUIDACCESS = "euidaccess"; READLINK_CHK = "__readlink_chk"; READLINKAT_CHK = "__readlinkat_chk";
     REALPATH_CHK = "__realpath_chk"; CANONICALIZE = "canonicalize_file_name"; STATFS = "statfs";
-    STATFS64 = "statfs64"; STATVFS = "statvfs"; STATVFS64 = "statvfs64";
+    STATFS64 = "statfs64"; STATVFS = "statvfs"; STATVFS64 = "statvfs64"; PATHCONF = "pathconf";
+    UTIME = "utime"; UTIMES = "utimes"; LUTIMES = "lutimes"; FUTIMESAT = "futimesat";
+    UTIMENSAT = "utimensat"; CHOWN = "chown"; LCHOWN = "lchown"; FCHOWNAT = "fchownat";
+    GETXATTR = "getxattr"; LGETXATTR = "lgetxattr"; LISTXATTR = "listxattr";
+    LLISTXATTR = "llistxattr"; INOTIFY_ADD_WATCH = "inotify_add_watch";
+    NAME_TO_HANDLE_AT = "name_to_handle_at";
 }
 
 /// Simple names, often used where a lookup would be dangerous.
@@ -105,18 +110,20 @@ probe_family! { path:
         STATX [at, path, flags, mask, to, 0];
 }
 
-/// Probes that only older C libraries have, and others that are rare: looked up when called.
+/// Probes that only older C libraries have, and others that are rare, some of which are probes where they
+/// fail: looked up when called.
 #[cfg(target_os = "linux")]
 macro_rules! rare_probe_family {
-    ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*) $directory:expr;)*) => {
+    ($path:ident: $($name:ident $next:ident ($($argument:ident: $type:ty),*) -> $result:ty, $directory:expr;)*) => {
         $(#[cfg_attr(target_os = "linux", unsafe(no_mangle))]
-        extern "C" fn $name($($argument: $type),*) -> c_int {
-            let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> c_int) {
+        extern "C" fn $name($($argument: $type),*) -> $result {
+            let result = match as_function!($next.find(), unsafe extern "C" fn($($type),*) -> $result) {
                 // SAFETY: the caller's own arguments.
                 Some(next) => unsafe { next($($argument),*) },
-                None => crate::files::no_result(),
+                None => crate::files::no_result() as $result,
             };
-            probed($directory, $path, result)
+            probed($directory, $path, if result < 0 { -1 } else { 0 });
+            result
         }
         interpose! { $name = $next; })*
     };
@@ -124,27 +131,40 @@ macro_rules! rare_probe_family {
 
 #[cfg(target_os = "linux")]
 rare_probe_family! { path:
-    __xstat XSTAT (version: c_int, path: Path, to: Buffer) AT_FDCWD;
-    __xstat64 XSTAT64 (version: c_int, path: Path, to: Buffer) AT_FDCWD;
-    __lxstat LXSTAT (version: c_int, path: Path, to: Buffer) AT_FDCWD;
-    __lxstat64 LXSTAT64 (version: c_int, path: Path, to: Buffer) AT_FDCWD;
-    __fxstatat FXSTATAT (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) at;
-    __fxstatat64 FXSTATAT64 (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) at;
-    eaccess EACCESS (path: Path, mode: c_int) AT_FDCWD;
-    euidaccess EUIDACCESS (path: Path, mode: c_int) AT_FDCWD;
-    statfs STATFS (path: Path, to: Buffer) AT_FDCWD;
-    statfs64 STATFS64 (path: Path, to: Buffer) AT_FDCWD;
-    statvfs STATVFS (path: Path, to: Buffer) AT_FDCWD;
-    statvfs64 STATVFS64 (path: Path, to: Buffer) AT_FDCWD;
+    __xstat XSTAT (version: c_int, path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    __xstat64 XSTAT64 (version: c_int, path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    __lxstat LXSTAT (version: c_int, path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    __lxstat64 LXSTAT64 (version: c_int, path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    __fxstatat FXSTATAT (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) -> c_int, at;
+    __fxstatat64 FXSTATAT64 (version: c_int, at: c_int, path: Path, to: Buffer, flags: c_int) -> c_int, at;
+    eaccess EACCESS (path: Path, mode: c_int) -> c_int, AT_FDCWD;
+    euidaccess EUIDACCESS (path: Path, mode: c_int) -> c_int, AT_FDCWD;
+    statfs STATFS (path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    statfs64 STATFS64 (path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    statvfs STATVFS (path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    statvfs64 STATVFS64 (path: Path, to: Buffer) -> c_int, AT_FDCWD;
+    pathconf PATHCONF (path: Path, what: c_int) -> c_long, AT_FDCWD;
+    utime UTIME (path: Path, times: Buffer) -> c_int, AT_FDCWD;
+    utimes UTIMES (path: Path, times: Buffer) -> c_int, AT_FDCWD;
+    lutimes LUTIMES (path: Path, times: Buffer) -> c_int, AT_FDCWD;
+    futimesat FUTIMESAT (at: c_int, path: Path, times: Buffer) -> c_int, at;
+    utimensat UTIMENSAT (at: c_int, path: Path, times: Buffer, flags: c_int) -> c_int, at;
+    chown CHOWN (path: Path, user: c_uint, group: c_uint) -> c_int, AT_FDCWD;
+    lchown LCHOWN (path: Path, user: c_uint, group: c_uint) -> c_int, AT_FDCWD;
+    fchownat FCHOWNAT (at: c_int, path: Path, user: c_uint, group: c_uint, flags: c_int) -> c_int, at;
+    getxattr GETXATTR (path: Path, name: Path, to: Buffer, size: usize) -> isize, AT_FDCWD;
+    lgetxattr LGETXATTR (path: Path, name: Path, to: Buffer, size: usize) -> isize, AT_FDCWD;
+    listxattr LISTXATTR (path: Path, to: Buffer, size: usize) -> isize, AT_FDCWD;
+    llistxattr LLISTXATTR (path: Path, to: Buffer, size: usize) -> isize, AT_FDCWD;
+    inotify_add_watch INOTIFY_ADD_WATCH (descriptor: c_int, path: Path, events: c_uint) -> c_int, AT_FDCWD;
+    name_to_handle_at NAME_TO_HANDLE_AT (at: c_int, path: Path, to: Buffer, mount: Buffer, flags: c_int)
+        -> c_int, at;
 }
 
 pub(crate) fn link_read(directory: c_int, name: Path, length: isize) -> isize {
     if length >= 0 {
-        // SAFETY: the kernel has read the path.
-        let name = unsafe { bytes(name) };
-        if !name.is_empty() {
-            path(LINK_READ, directory, name);
-        }
+        // SAFETY: the kernel has read the path. Without a name it is the link that is open.
+        path(LINK_READ, directory, unsafe { bytes(name) });
     } else {
         match system::errno() {
             EFAULT => {}

@@ -14,7 +14,7 @@ type Any = *mut c_void;
 next! {
     SETLOCALE = "setlocale"; NEWLOCALE = "newlocale"; LOCALTIME = "localtime";
     LOCALTIME_R = "localtime_r"; MKTIME = "mktime"; TZSET = "tzset"; CTIME = "ctime";
-    CTIME_R = "ctime_r"; STRFTIME = "strftime";
+    CTIME_R = "ctime_r"; TIMELOCAL = "timelocal"; STRFTIME = "strftime";
 }
 
 #[cfg(target_os = "linux")]
@@ -110,6 +110,7 @@ zone_family! {
     localtime_r LOCALTIME_R (time: Any, to: Any) -> Any, no_function();
     ctime CTIME (time: Any) -> Any, no_function();
     ctime_r CTIME_R (time: Any, to: Any) -> Any, no_function();
+    timelocal TIMELOCAL (from: Any) -> c_long, no_result() as c_long;
     mktime MKTIME (from: Any) -> c_long, no_result() as c_long;
     strftime STRFTIME (to: Any, bytes_max: usize, format: Path, time: Any) -> usize, 0;
     tzset TZSET () -> (), ();

@@ -6,9 +6,9 @@
 use core::ffi::c_int;
 
 use crate::files::{Path, failed, path};
-use crate::layout::{FOUND, LINK_READ};
+use crate::layout::{FOUND, LINK_READ, MISSING};
 use crate::log;
-use crate::system::{self, AT_FDCWD, ENOENT, PATH_BYTES_MAX, bytes};
+use crate::system::{self, AT_FDCWD, ENOENT, ENOTDIR, PATH_BYTES_MAX, bytes};
 
 /// How many links the kernel follows on one way.
 const LINKS_MAX: usize = 40;
@@ -84,6 +84,18 @@ impl<'a> Absolute<'a> {
         }
         self.length = if is_short { end } else { 0 };
         is_short
+    }
+
+    /// Leaves out the last part; `false` where there is only one.
+    fn go_up(&mut self) -> bool {
+        let is_slash = |byte: &u8| *byte == b'/';
+        let path = without_end(self.path());
+        let end = path.iter().rposition(is_slash).unwrap_or(0);
+        if let Some(closing) = self.path.get_mut(end) {
+            *closing = 0;
+        }
+        self.length = end;
+        end > 0
     }
 
     /// What a path that starts from a directory leads to: the path itself if it is absolute.
@@ -193,6 +205,20 @@ fn without_end(path: &[u8]) -> &[u8] {
         path = shorter;
     }
     path
+}
+
+/// Records whether the directory is there in which something could not be made. That it is not there
+/// either does not follow from what is missing below it: this may be missing still once that is there.
+pub(crate) fn failed_below(directory: c_int, name: &[u8], error: c_int) {
+    if !matches!(error, ENOENT | ENOTDIR) || !log::is_open() {
+        return;
+    }
+    let Some(mut scratch) = Scratch::new() else { return };
+    let mut above = Absolute::new(scratch.buffers().0);
+    if above.set_path(directory, name) && above.go_up() {
+        let is_there = system::path_node(AT_FDCWD, above.as_ptr()).is_some();
+        path(if is_there { FOUND } else { MISSING }, AT_FDCWD, above.path());
+    }
 }
 
 /// Records that a process is about to work in a directory, or to find out that it cannot.

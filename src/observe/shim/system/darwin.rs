@@ -53,6 +53,7 @@ unsafe extern "C" {
     fn munmap(start: *mut c_void, bytes: usize) -> c_int;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn posix_spawnattr_getflags(attributes: *const c_void, to: *mut i16) -> c_int;
+    fn read(descriptor: c_int, to: *mut c_void, bytes: usize) -> isize;
     fn proc_pidpath(pid: c_int, to: *mut c_void, size: u32) -> c_int;
     fn readlinkat(at: c_int, path: *const c_char, to: *mut c_char, size: usize) -> isize;
 }
@@ -131,6 +132,36 @@ pub(crate) fn close(descriptor: isize) {
 pub(crate) fn open_log(path: *const c_char) -> isize {
     // SAFETY: a C string.
     unnoticed(|| unsafe { open(path, O_RDWR | O_CLOEXEC) as isize })
+}
+
+/// Whether an interpreter would run a file.
+pub(crate) fn is_script(path: *const c_char) -> bool {
+    const O_NONBLOCK: c_int = 4;
+    let mut mark = [0_u8; 2];
+    // SAFETY: a C string, and room for what is read.
+    unnoticed(|| unsafe {
+        let descriptor = open(path, O_NONBLOCK | O_CLOEXEC);
+        if descriptor >= 0 {
+            read(descriptor, mark.as_mut_ptr().cast(), mark.len());
+            close_descriptor(descriptor);
+        }
+    });
+    mark == *b"#!"
+}
+
+/// Whether a file is at least so long: what is mapped behind its end must not be touched.
+pub(crate) fn has_bytes(descriptor: isize, bytes: usize) -> bool {
+    // `st_size`, behind five words.
+    const SIZE_WORD: usize = 11;
+    let mut stat = Stat::EMPTY;
+    // SAFETY: room for what the function writes.
+    let result = unnoticed(|| unsafe { fstat(descriptor as c_int, &raw mut stat) });
+    result == 0 && stat.rest.get(SIZE_WORD).is_some_and(|size| *size >= bytes as u64)
+}
+
+/// Nothing limits addresses here.
+pub(crate) fn is_short_of_addresses() -> bool {
+    false
 }
 
 /// Maps a file to be shared, or (without one) fresh private memory; null on failure.

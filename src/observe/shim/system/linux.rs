@@ -23,6 +23,7 @@ pub(crate) const ENOSYS: c_int = 38;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod number {
+    pub(super) const READ: isize = 0;
     pub(crate) const OPEN: isize = 2;
     pub(crate) const CLOSE: isize = 3;
     pub(crate) const STAT: isize = 4;
@@ -32,6 +33,9 @@ pub(crate) mod number {
     pub(crate) const MUNMAP: isize = 11;
     pub(crate) const GETPID: isize = 39;
     pub(crate) const CONNECT: isize = 42;
+    pub(super) const ACCEPT: isize = 43;
+    pub(crate) const SENDTO: isize = 44;
+    pub(crate) const SENDMSG: isize = 46;
     pub(crate) const EXECVE: isize = 59;
     pub(crate) const KILL: isize = 62;
     pub(crate) const UNAME: isize = 63;
@@ -62,7 +66,13 @@ pub(crate) mod number {
     pub(crate) const SETNS: isize = 308;
     pub(crate) const RENAMEAT2: isize = 316;
     pub(crate) const EXECVEAT: isize = 322;
+    pub(crate) const STATFS: isize = 137;
+    pub(crate) const UTIMENSAT: isize = 280;
+    pub(super) const ACCEPT4: isize = 288;
+    pub(super) const PRLIMIT64: isize = 302;
+    pub(super) const SENDMMSG: isize = 307;
     pub(crate) const STATX: isize = 332;
+    pub(crate) const IO_URING_SETUP: isize = 425;
     pub(crate) const OPENAT2: isize = 437;
     pub(crate) const FACCESSAT2: isize = 439;
 
@@ -77,7 +87,6 @@ pub(crate) mod number {
     const CHMOD: isize = 90;
     pub(super) const RENAMEAT: isize = 264;
     pub(super) const OPEN_BY_HANDLE_AT: isize = 304;
-    pub(super) const IO_URING_SETUP: isize = 425;
 
     /// Calls that newer processors do not have, of the kind that `is_unseen` names.
     pub(super) const UNSEEN_OLD: &[isize] =
@@ -102,6 +111,7 @@ pub(crate) mod number {
     pub(crate) const OPENAT: isize = 56;
     pub(crate) const CLOSE: isize = 57;
     pub(crate) const GETDENTS64: isize = 61;
+    pub(super) const READ: isize = 63;
     pub(crate) const READLINKAT: isize = 78;
     pub(crate) const FSTATAT: isize = 79;
     pub(crate) const FSTAT: isize = 80;
@@ -113,6 +123,15 @@ pub(crate) mod number {
     pub(crate) const GETPID: isize = 172;
     pub(crate) const GETPPID: isize = 173;
     pub(crate) const CONNECT: isize = 203;
+    pub(crate) const STATFS: isize = 43;
+    pub(crate) const UTIMENSAT: isize = 88;
+    pub(super) const ACCEPT: isize = 202;
+    pub(crate) const SENDTO: isize = 206;
+    pub(crate) const SENDMSG: isize = 211;
+    pub(super) const ACCEPT4: isize = 242;
+    pub(super) const PRLIMIT64: isize = 261;
+    pub(super) const SENDMMSG: isize = 269;
+    pub(crate) const IO_URING_SETUP: isize = 425;
     pub(crate) const MUNMAP: isize = 215;
     pub(crate) const EXECVE: isize = 221;
     pub(crate) const MMAP: isize = 222;
@@ -126,7 +145,6 @@ pub(crate) mod number {
     pub(super) const RENAMEAT: isize = 38;
     pub(super) const SHMGET: isize = 194;
     pub(super) const OPEN_BY_HANDLE_AT: isize = 265;
-    pub(super) const IO_URING_SETUP: isize = 425;
 
     pub(super) const UNSEEN_OLD: &[isize] = &[];
 }
@@ -145,7 +163,9 @@ pub(crate) fn is_unseen(call: isize) -> bool {
         number::FCHMODAT,
         number::OPEN_BY_HANDLE_AT,
         number::RENAMEAT2,
-        number::IO_URING_SETUP,
+        number::ACCEPT,
+        number::ACCEPT4,
+        number::SENDMMSG,
     ];
     UNSEEN.contains(&call) || number::UNSEEN_OLD.contains(&call)
 }
@@ -192,6 +212,39 @@ pub(crate) fn close(descriptor: isize) {
 pub(crate) fn open_log(path: *const c_char) -> isize {
     const O_RDWR_CLOEXEC: isize = 0o2_000_002;
     call(number::OPENAT, [AT_FDCWD as isize, path as isize, O_RDWR_CLOEXEC, 0, 0, 0])
+}
+
+/// Whether an interpreter would run a file.
+pub(crate) fn is_script(path: *const c_char) -> bool {
+    const O_NONBLOCK_CLOEXEC: isize = 0o2_004_000;
+    let opening = [AT_FDCWD as isize, path as isize, O_NONBLOCK_CLOEXEC, 0, 0, 0];
+    let descriptor = call(number::OPENAT, opening);
+    if descriptor < 0 {
+        return false;
+    }
+    let mut mark = [0_u8; 2];
+    call(number::READ, [descriptor, mark.as_mut_ptr() as isize, mark.len() as isize, 0, 0, 0]);
+    close(descriptor);
+    mark == *b"#!"
+}
+
+/// Whether a file is at least so long: what is mapped behind its end must not be touched.
+pub(crate) fn has_bytes(descriptor: isize, bytes: usize) -> bool {
+    let mut stat = [0_u32; STAT_WORDS];
+    let result = call(number::FSTAT, [descriptor, stat.as_mut_ptr() as isize, 0, 0, 0, 0]);
+    let half = |word: usize| stat.get(word).map_or(0, |half| u64::from(*half));
+    result >= 0 && half(STAT_SIZE_WORD) | half(STAT_SIZE_WORD + 1) << 32 >= bytes as u64
+}
+
+/// Whether this process may use so little memory that the log would be in its way.
+pub(crate) fn is_short_of_addresses() -> bool {
+    const RLIMIT_AS: isize = 9;
+    const ADDRESSES_MIN: u64 = 1 << 30;
+    let mut limits = [u64::MAX; 2];
+    let arguments = [0, RLIMIT_AS, 0, limits.as_mut_ptr() as isize, 0, 0];
+    let result = call(number::PRLIMIT64, arguments);
+    let [now, _] = limits;
+    result >= 0 && now < ADDRESSES_MIN
 }
 
 /// Maps a file to be shared, or (without one) fresh private memory; null on failure.
@@ -266,6 +319,8 @@ const STAT_WORDS: usize = 36;
 const STAT_MODE_WORD: usize = 6;
 #[cfg(target_arch = "aarch64")]
 const STAT_MODE_WORD: usize = 4;
+/// The first of two.
+const STAT_SIZE_WORD: usize = 12;
 
 /// What an open descriptor is.
 pub(crate) fn descriptor_node(descriptor: c_int) -> Option<Node> {
