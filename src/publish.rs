@@ -107,8 +107,9 @@ fn store(
     let role = |path: &Path| session.tree.role_of(path, &seen.outputs);
     let mut manifest = Manifest { inputs: seen.inputs };
     let read = roots_read(session, &manifest);
-    let mut ingested = ingest(&session.store, &session.roots, read, base, &seen.outputs, role)
-        .map_err(|error| failed(&error))?;
+    let mut ingested =
+        ingest(&session.store, &session.roots, read, base, &seen.outputs, started_ns, role)
+            .map_err(|error| failed(&error))?;
     let stdout = session.roots.template(&compiled.stdout);
     let stderr = session.roots.template(&compiled.stderr);
     let mut bound = ingested.surviving;

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use store_format::{Digest, Inline, NodeKind, Output, OutputRole};
 
 use super::Store;
-use crate::fs::{self, FileKind, FsError};
+use crate::fs::{self, FileKind, FsError, LinkMode};
 use crate::inputs::{digest_of_file, identity, shared_mtime_ns};
 use crate::invocation::depinfo;
 use crate::roots::{RootSet, Roots};
@@ -53,16 +53,21 @@ pub enum IngestError {
 }
 
 /// Puts `files`, all below `base`, into the store. `read` are the roots that the action was told
-/// of, through the values of variables: these are looked for in pieces as well.
+/// of, through the values of variables: these are looked for in pieces as well. The action began at
+/// `started_ns`.
 pub fn ingest(
     store: &Store,
     roots: &Roots,
     read: RootSet,
     base: &Path,
     files: &[PathBuf],
+    started_ns: i64,
     role_of: impl Fn(&Path) -> OutputRole,
 ) -> Result<Ingested, IngestError> {
     let mut ingested = Ingested { known: true, ..Ingested::default() };
+    for path in files {
+        renew(path, started_ns)?;
+    }
     for path in files {
         let stat = fs::lstat(path)?;
         let name = path.strip_prefix(base).unwrap_or(path).as_os_str().as_bytes().to_vec();
@@ -92,6 +97,20 @@ pub fn ingest(
         ingested.outputs.push(output);
     }
     Ok(ingested)
+}
+
+/// Gives metadata a time of its own that the compiler took over from its incremental data, by a link: it is
+/// as old as these. So will the library be that is shared, and to Cargo a unit is as old as its youngest
+/// output: it would build the unit again, each time.
+fn renew(path: &Path, started_ns: i64) -> Result<(), FsError> {
+    if path.extension().is_none_or(|extension| extension != "rmeta") {
+        return Ok(());
+    }
+    let stat = fs::lstat(path)?;
+    if stat.kind == FileKind::File && stat.mtime_ns < started_ns {
+        fs::place_private(path, path, LinkMode::Auto, stat.mode)?;
+    }
+    Ok(())
 }
 
 fn file(
@@ -188,7 +207,11 @@ fn share(path: &Path, blob: &Path, output: &Output) -> Result<bool, FsError> {
     }
     fs::set_mode(path, shared_mode(output))?;
     fs::set_mtime(path, mtime_ns)?;
-    in_its_directory(blob, || fs::link_or_copy_new(path, blob))
+    let shared = in_its_directory(blob, || fs::link_or_copy_new(path, blob));
+    shared.inspect_err(|_| {
+        // Nobody shares it, and Cargo wants it young. What failed is what matters.
+        drop(fs::set_mode(path, output.mode).and_then(|()| fs::touch(path)));
+    })
 }
 
 /// Lets the store have the content of `path`, by reflink or by sharing the inode. Returns whether

@@ -225,3 +225,45 @@ fn the_new_build_directory_layout_stays_fresh() {
     check_order(&space, &command, &[("a", "target-2"), ("a", "target-1")]);
     assert_eq!(space.output_of("target-1/debug/app"), SAMPLE_OUTPUT);
 }
+
+/// The compiler takes metadata that is the same over from its incremental data, by a link, with the time
+/// that it has there: an output has to be young all the same.
+#[track_caller]
+fn check_incremental(space: &mut TestSpace, forget: impl Fn(&TestSpace)) {
+    space.set_variable("CARGO_INCREMENTAL", "1");
+    space.package(
+        "p",
+        "",
+        &[
+            ("build.rs", "fn main() { println!(\"cargo::rerun-if-changed=data.txt\"); }"),
+            ("src/lib.rs", "pub fn one() -> u32 { 1 }"),
+        ],
+    );
+    space.write("p/data.txt", "one");
+    space.build("p");
+    forget(space);
+    space.write("p/data.txt", "two");
+    space.build("p");
+    space.build("p").assert_fresh("after the script has run again");
+}
+
+#[test]
+fn incremental_compilations_stay_fresh_when_the_store_is_lost() {
+    check_incremental(&mut TestSpace::new(), |space| space.remove("cache"));
+}
+
+#[test]
+fn incremental_compilations_stay_fresh_when_all_is_compiled_again() {
+    let mut space = TestSpace::new();
+    space.set_variable("KACHE_VERIFY_COMPILES", "always");
+    check_incremental(&mut space, |_| {});
+}
+
+#[test]
+fn incremental_compilations_stay_fresh_when_nothing_can_be_stored() {
+    let forget = |space: &TestSpace| {
+        space.remove("cache/blobs");
+        space.write("cache/blobs", "in the way");
+    };
+    check_incremental(&mut TestSpace::new(), forget);
+}
