@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, exit};
 
 use store_format::{Digest, Input, InputKind, Root, RootedPath};
 
@@ -20,6 +20,7 @@ use crate::env;
 use crate::fs::{self, FileKind, FsError};
 use crate::inputs::{content_digest, find_program, finish, frame};
 use crate::key::{Component, UnitComponents};
+use crate::launcher::Launcher;
 use crate::library_path::is_output_of_unit;
 use crate::observe::{self, Observation, Observer, rules};
 use crate::outcome::Reason;
@@ -45,6 +46,9 @@ pub struct Run {
 pub fn main(arguments: &[OsString]) -> ! {
     std::panic::set_hook(Box::new(|panic| crate::log::error!("{panic}")));
     let account = Account::begin();
+    if let Some(real) = arguments.first().map(Path::new).filter(|real| is_gone(real)) {
+        give_up_launcher(real);
+    }
     match catch_unwind(AssertUnwindSafe(|| prepare(arguments, account))) {
         Ok(Ok(run)) => run.go(arguments),
         Ok(Err(reason)) => {
@@ -53,6 +57,24 @@ pub fn main(arguments: &[OsString]) -> ! {
         }
         Err(_) => exec(arguments),
     }
+}
+
+fn is_gone(real: &Path) -> bool {
+    fs::stat(real).is_err_and(|error| error.is_absent())
+}
+
+/// Removes the launchers of an executable that is gone, as by a tool that removes what looks old: Cargo
+/// does not know it, and compiles it again only where they are missing.
+#[expect(clippy::print_stderr, reason = "nothing else will say why the build failed")]
+fn give_up_launcher(real: &Path) -> ! {
+    let removed = Launcher::beside(real).map(|launcher| launcher.remove());
+    eprintln!("error: {} is gone, the build script's executable", real.display());
+    match removed {
+        Some(Ok(())) => eprintln!("note: build again, and it is compiled anew"),
+        Some(Err(error)) => eprintln!("note: {error}; remove its directory and build again"),
+        None => {}
+    }
+    exit(1)
 }
 
 fn prepare(arguments: &[OsString], mut account: Account) -> Result<Run, Reason> {

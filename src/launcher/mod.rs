@@ -60,6 +60,24 @@ impl Launcher {
         PathBuf::from(name)
     }
 
+    /// The launcher of a real executable.
+    pub fn beside(real: &Path) -> Option<Self> {
+        let is_real = real.extension().is_some_and(|extension| extension == EXTENSION);
+        is_real.then(|| Self { path: real.with_extension("") })
+    }
+
+    /// Removes the launcher under all names that it has in its directory: Cargo gives it another one.
+    pub fn remove(&self) -> Result<(), FsError> {
+        let launcher = fs::lstat(&self.path)?;
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        for (name, stat) in fs::list_stats_if_present(directory)? {
+            if stat.is_same_file(&launcher) {
+                fs::remove_if_present(&directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Moves a fresh executable beside the launcher's place.
     pub fn make_way(&self) -> Result<(), FsError> {
         fs::rename(&self.path, &self.real())

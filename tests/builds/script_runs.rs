@@ -519,3 +519,24 @@ fn a_script_has_a_wrapper_that_works_and_that_nobody_knows() {
         assert_eq!(space.output_of("p/target/debug/p"), "rustc-wrapper\n");
     }
 }
+
+/// It is as old as all that is shared: whoever removes old files takes it away.
+#[test]
+fn a_script_whose_executable_is_gone_is_compiled_again_by_the_next_build() {
+    let space = with_script(
+        "println!(\"cargo::rerun-if-changed=data.txt\");\n\
+         std::fs::read_to_string(\"data.txt\").unwrap()",
+    );
+    space.write("p/data.txt", "one");
+    space.build("p");
+    let scripts = disk::files(&space.path("p/target/debug/build"));
+    let real = scripts.iter().find(|path| path.extension().is_some_and(|end| end == "kache"));
+    std::fs::remove_file(real.expect("a real executable")).expect("it can be removed");
+    space.write("p/data.txt", "two");
+    let failed = space.cargo("p", ["build"]).run();
+    assert!(!failed.status.success());
+    assert!(failed.text().contains("build again"), "{}", failed.text());
+    space.build("p");
+    assert_eq!(space.output_of("p/target/debug/p"), "two\n");
+    space.build("p").assert_fresh("after that");
+}
