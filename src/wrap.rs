@@ -182,9 +182,8 @@ fn excluded(config: &Config, invocation: &Invocation, name: &str) -> Option<Stri
 
 /// Variables that decide what the compiler accepts and makes. The observer sees them read; a compilation that
 /// could not be observed must know them as well.
-const ALWAYS_READ: [&str; 7] = [
+const ALWAYS_READ: [&str; 6] = [
     "RUSTC_BOOTSTRAP",
-    "SOURCE_DATE_EPOCH",
     // The oldest system to run on, which objects for Apple's systems name.
     "MACOSX_DEPLOYMENT_TARGET",
     "IPHONEOS_DEPLOYMENT_TARGET",

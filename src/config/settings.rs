@@ -198,11 +198,18 @@ fn path(raw: &Raw) -> Option<PathBuf> {
 fn list(raw: &Raw, from_text: bool) -> Option<Vec<String>> {
     match raw {
         Raw::List(items) => Some(items.clone()),
+        Raw::Text(text) if from_text && text.trim_start().starts_with('[') => array(text),
         Raw::Text(text) if from_text => Some(
             text.split(',').map(|item| item.trim().to_owned()).filter(|i| !i.is_empty()).collect(),
         ),
         _ => None,
     }
+}
+
+/// A list as it is written in a file.
+fn array(text: &str) -> Option<Vec<String>> {
+    let items = text.parse::<toml_edit::Value>().ok()?;
+    items.as_array()?.iter().map(|item| Some(item.as_str()?.to_owned())).collect()
 }
 
 const fn setting(

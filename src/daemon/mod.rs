@@ -140,6 +140,8 @@ pub fn run(config: Config, start: Start) -> Result<(), DaemonError> {
     let removed = crate::fs::remove_if_present(&place.socket);
     daemon.end(ended);
     runtime.shutdown_timeout(ABORT_MAX);
+    // Nothing is wrong with it: the next one need not wait as after one that failed.
+    drop(crate::fs::set_mtime(&place.lock(), 0));
     drop(start);
     removed.map_err(DaemonError::from)
 }

@@ -339,7 +339,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::observe::image_file::{EnvironmentUse, environment_use, is_written_in_go, run_path};
+    use crate::observe::image_file::{EnvironmentUse, calls_kernel, environment_use, run_path};
 
     /// Where the parts of the image lie once it is loaded.
     const CODE_AT: u64 = 0x1000;
@@ -486,10 +486,16 @@ mod tests {
                 program.functions[3].1 = all;
             });
         }
-        check("a command is asked", EnvironmentUse::Everything, &|program| {
-            program.functions[3] = (copy, all);
-            program.functions.push(("_ZN3std7process7Command8get_envs17h0E", 0));
-        });
+        for (name, expected) in [
+            ("_ZN5build4main17h0E", EnvironmentUse::Everything),
+            ("_ZN2cc8parallel9job_token14jobserver_auth17h0E", EnvironmentUse::Compilers),
+        ] {
+            check("a command is asked", expected, &|program| {
+                program.functions[3] = (copy, all);
+                program.functions.push(("_ZN3std7process7Command8get_envs17h0E", 0));
+                program.functions.push((name, Program::place(4)));
+            });
+        }
         check("it lies at one place", EnvironmentUse::Everything, &|program| program.kind = 2);
         check("it has no such function", EnvironmentUse::Everything, &|program| {
             program.functions[1].0 = "_ZN3std3env4args17h0E";
@@ -506,7 +512,7 @@ mod tests {
         let whole = Program::new().bytes();
         let ask = |content: &[u8]| {
             std::fs::write(&path, content).unwrap();
-            assert!(run_path(&path).is_empty() && !is_written_in_go(&path));
+            assert!(run_path(&path).is_empty() && !calls_kernel(&path));
             environment_use(&path)
         };
         assert_eq!(ask(&whole), EnvironmentUse::Nothing);

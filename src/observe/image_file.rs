@@ -98,10 +98,18 @@ fn use_in(image: &dyn Image) -> Option<EnvironmentUse> {
     let others = users.of_function.iter().filter(|user| !passes_on(user) && !is_named(user, COPY));
     Some(match (others.count(), is_any(COPY)) {
         (0, false) => EnvironmentUse::Nothing,
-        // Who asks a command for its variables gets all those of the copy.
-        (0, true) if !contains(&names, b"7Command8get_envs") => EnvironmentUse::Compilers,
+        (0, true) if !asks_commands(image, &names) => EnvironmentUse::Compilers,
         _ => EnvironmentUse::Everything,
     })
+}
+
+/// Whether a command may be asked for its variables: that tells all those of the copy. `cc` itself asks for
+/// those of make's jobserver.
+fn asks_commands(image: &dyn Image, names: &[u8]) -> bool {
+    const ASK: &[u8] = b"7Command8get_envs";
+    let of_cc = |user: &Vec<u8>| contains(user, ASK) || contains(user, b"2cc8parallel9job_token");
+    let only_by_cc = || Some(image.users(ASK)?.of_function.iter().all(of_cc));
+    contains(names, ASK) && only_by_cc() != Some(true)
 }
 
 fn is_named(function: &[u8], parts: [&[u8]; 2]) -> bool {
@@ -136,10 +144,33 @@ pub(crate) fn run_path(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Whether an executable or library holds code of the Go compiler: that calls the kernel itself,
-/// also where the C library is linked.
-pub(crate) fn is_written_in_go(path: &Path) -> bool {
+/// Whether an executable or library asks the kernel itself for files, also where the C library is linked:
+/// code of the Go compiler does, and that of the crate rustix.
+pub(crate) fn calls_kernel(path: &Path) -> bool {
     any(path, false, |image| image.is_written_in_go())
+        || cfg!(target_os = "linux")
+            && any(path, false, |image| Some(asks_by_rustix(&image.symbols()?)))
+}
+
+/// Whether names of symbols are those of functions by which that crate opens files and looks at them.
+fn asks_by_rustix(names: &[u8]) -> bool {
+    const CALLS: &[u8] = b"6rustix7backend2fs8syscalls";
+    const ASKING: [&[u8]; 12] = [
+        b"4open",
+        b"6openat",
+        b"7openat2",
+        b"4stat",
+        b"5lstat",
+        b"6statat",
+        b"5statx",
+        b"6access",
+        b"8accessat",
+        b"8readlink",
+        b"10readlinkat",
+        b"8getdents",
+    ];
+    let mut calls = memchr::memmem::find_iter(names, CALLS);
+    calls.any(|at| ASKING.iter().any(|name| names[at + CALLS.len()..].starts_with(name)))
 }
 
 /// Whether the answer of any image in the file is yes; `in_doubt` is that of one that does not tell.
@@ -192,14 +223,14 @@ mod tests {
         for content in [&b""[..], b"\x7fEL", b"\x7fELF", b"\xcf\xfa\xed", b"#!/bin/sh\nenv\n"] {
             std::fs::write(&path, content).unwrap();
             assert!(
-                environment_use(&path) == EnvironmentUse::Nothing && !is_written_in_go(&path),
+                environment_use(&path) == EnvironmentUse::Nothing && !calls_kernel(&path),
                 "{content:?}"
             );
             assert_eq!(run_path(&path), [] as [PathBuf; 0], "{content:?}");
         }
         let path = space.path().join("missing");
         assert!(environment_use(&path) == EnvironmentUse::Everything);
-        assert!(!is_written_in_go(&path));
+        assert!(!calls_kernel(&path));
         assert_eq!(run_path(&path), [] as [PathBuf; 0]);
     }
 
@@ -208,6 +239,7 @@ mod tests {
         let path = std::env::current_exe().unwrap();
         // It goes through its variables.
         assert_eq!(environment_use(&path), EnvironmentUse::Everything);
-        assert!(!is_written_in_go(&path));
+        // It has rustix.
+        assert_eq!(calls_kernel(&path), cfg!(target_os = "linux"));
     }
 }

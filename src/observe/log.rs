@@ -399,6 +399,11 @@ impl Reader {
         self.blind.take().map(IncompleteReason::Blind)
     }
 
+    /// What is observed behind kache depends on what kache runs, not on kache.
+    fn is_kache(&self, path: &Path) -> bool {
+        self.own.as_ref().is_some_and(|own| programs::is_kache(path, own))
+    }
+
     fn can_read_variables(&mut self, path: &Path) -> EnvironmentUse {
         if !path.is_absolute() {
             return EnvironmentUse::Everything;
@@ -406,7 +411,7 @@ impl Reader {
         if let Some(uses) = self.uses.get(path) {
             return *uses;
         }
-        if image_file::is_written_in_go(path) {
+        if !self.is_kache(path) && image_file::calls_kernel(path) {
             let what = format!("{} makes system calls of its own", path.display());
             self.blind.get_or_insert(what);
         }
@@ -471,10 +476,7 @@ impl Reader {
             Access::Searched { path, .. } => path.as_ref(),
             _ => None,
         };
-        // What is observed behind kache depends on what kache runs, not on kache.
-        let is_kache =
-            |path: &PathBuf| self.own.as_ref().is_some_and(|own| programs::is_kache(path, own));
-        if path.is_some_and(is_kache) {
+        if path.is_some_and(|path| self.is_kache(path)) {
             return true;
         }
         if self.seen.insert(access.clone()) {

@@ -156,7 +156,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::observe::image_file::{EnvironmentUse, environment_use, is_written_in_go, run_path};
+    use crate::observe::image_file::{EnvironmentUse, calls_kernel, environment_use, run_path};
 
     /// Types and sections of symbols.
     const UNDEFINED: [u8; 2] = [0x01, 0];
@@ -333,8 +333,8 @@ mod tests {
     fn an_image_of_the_go_compiler_has_its_section() {
         let space = Space::new();
         let segments = [&["__text"][..], &["__data", "__go_buildinfo"]].map(segment_command);
-        assert!(is_written_in_go(space.holds(&image(&segments, &[]))));
-        assert!(!is_written_in_go(space.holds(&image(&segments[..1], &[]))));
+        assert!(calls_kernel(space.holds(&image(&segments, &[]))));
+        assert!(!calls_kernel(space.holds(&image(&segments[..1], &[]))));
     }
 
     #[test]
@@ -357,7 +357,7 @@ mod tests {
                 (&[(1, b"!<arch>\n"), (1, &yes)], [true; 2]),
             ] {
                 let path = space.holds(&universal(magic, images));
-                let answers = [goes_through(path), is_written_in_go(path)];
+                let answers = [goes_through(path), calls_kernel(path)];
                 assert_eq!(answers, expected, "{images:?}");
             }
         }
@@ -376,7 +376,7 @@ mod tests {
             let reads = |content: &[u8]| {
                 let path = space.holds(content);
                 assert!(run_path(path).len() <= 2, "{content:?}");
-                assert!(!is_written_in_go(path), "{content:?}");
+                assert!(!calls_kernel(path), "{content:?}");
                 goes_through(path)
             };
             assert!(!reads(&whole));

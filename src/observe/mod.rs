@@ -147,7 +147,7 @@ impl Observer {
     }
 }
 
-/// Options of gcc's AddressSanitizer, which refuses to start where another library comes before its own.
+/// Options of gcc's sanitizer of addresses, which refuses to start where another library comes before its own.
 const SANITIZER_VARIABLE: &str = "ASAN_OPTIONS";
 
 /// The options that the process would have, and that this library may come first.

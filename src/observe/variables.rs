@@ -275,11 +275,14 @@ const OF_CI: &[&str] = &[
     "SYSTEM_",
 ];
 
+/// Where Cargo puts what it builds: made of such words, and for Cargo alone.
+const OF_CARGO: &[&str] = &["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR"];
+
 /// Whether the crate `cc` may look a variable up in its copy of the environment: not only those that its
 /// sources name (version 1.11), but all whose names are made of such words, with or without a target.
 pub fn is_of_compilers(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_uppercase();
-    if OF_CI.iter().any(|start| name.starts_with(start)) {
+    if OF_CI.iter().any(|start| name.starts_with(start)) || OF_CARGO.contains(&&*name) {
         return false;
     }
     let mut words = name.split(|letter: char| !letter.is_alphanumeric());
@@ -424,8 +427,9 @@ mod tests {
         for name in names.split_whitespace() {
             assert!(is_of_compilers(name.as_bytes()), "{name}");
         }
-        for name in ["GITHUB_RUN_ID", "GITHUB_PATH", "CI_COMMIT_SHA", "USER", "LOGNAME", "FLAVOUR"]
-        {
+        let others = "GITHUB_RUN_ID GITHUB_PATH CI_COMMIT_SHA USER LOGNAME FLAVOUR CARGO_TARGET_DIR \
+            CARGO_BUILD_TARGET_DIR";
+        for name in others.split_whitespace() {
             assert!(!is_of_compilers(name.as_bytes()), "{name}");
         }
     }

@@ -292,6 +292,30 @@ fn variables_that_an_optimized_script_goes_through() {
     });
 }
 
+/// What the crate rustix has of the kernel's calls is made without the C library.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_file_that_is_opened_past_the_c_library_by_rustix() {
+    let mut space = with_script(
+        "use std::os::fd::FromRawFd;\n\
+         let file = rustix::backend::fs::syscalls::open(c\"data.txt\");\n\
+         let file = unsafe { std::fs::File::from_raw_fd(file) };\n\
+         std::io::read_to_string(file).unwrap()",
+    );
+    let open = "#[inline(never)]\n\
+        pub fn open(path: &std::ffi::CStr) -> i32 {\n\
+        let mut result: isize = 2;\n\
+        unsafe { std::arch::asm!(\"syscall\", inout(\"rax\") result, in(\"rdi\") path.as_ptr(),\n\
+        in(\"rsi\") 0, in(\"rdx\") 0, out(\"rcx\") _, out(\"r11\") _) };\n\
+        result as i32 }\n";
+    let library = format!("pub mod backend {{ pub mod fs {{ pub mod syscalls {{\n{open}}} }} }}\n");
+    space.package("rustix", "", &[("src/lib.rs", &library)]);
+    let manifest = space.read("p/Cargo.toml");
+    let dependency = "[build-dependencies]\nrustix = { path = \"../rustix\" }\n";
+    space.write("p/Cargo.toml", format!("{manifest}\n{dependency}"));
+    check_right(&mut space, |space, value| drop(space.write("p/data.txt", value.text())));
+}
+
 /// A script beside a crate that copies the environment as `cc` does.
 fn with_copy(body: &str) -> TestSpace {
     let space = with_script(body);
@@ -303,7 +327,13 @@ fn with_copy(body: &str) -> TestSpace {
         self.0.iter().find(|(found, _)| found == name)?.1.to_str() }\n\
         pub fn apply(&self, command: &mut std::process::Command) {\n\
         command.env_clear().envs(self.0.iter().map(|(name, value)| (name, value))); }\n}\n";
-    space.package("cc", "", &[("src/lib.rs", "pub mod build_env;\n"), ("src/build_env.rs", copy)]);
+    let parallel = "pub mod job_token {\n\
+        pub fn is_told(command: &std::process::Command) -> bool {\n\
+        command.get_envs().any(|(name, _)| name == \"MAKEFLAGS\") }\n}\n";
+    let library = "pub mod build_env;\npub mod parallel;\n";
+    let sources =
+        [("src/lib.rs", library), ("src/build_env.rs", copy), ("src/parallel.rs", parallel)];
+    space.package("cc", "", &sources);
     let manifest = space.read("p/Cargo.toml");
     space.write(
         "p/Cargo.toml",
@@ -345,6 +375,7 @@ fn a_copy_of_the_environment_for_compilers_is_not_all_of_it() {
     let mut space = with_copy(
         "let mut command = Command::new(\"true\");\n\
          cc::build_env::EnvSnapshot::capture().apply(&mut command);\n\
+         cc::parallel::job_token::is_told(&command);\n\
          run(&mut command);\n\"one\".into()",
     );
     check_ignored(&mut space, |space| {

@@ -259,6 +259,21 @@ fn no_debug_information_and_stripped_symbols() {
     check_variables(&[("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_STRIP", "symbols")]);
 }
 
+/// Compilers do not look at it, and who wants reproducible builds sets it anew for each commit.
+#[test]
+fn a_date_for_reproducible_builds_is_no_input_of_who_does_not_read_it() {
+    let mut space = TestSpace::new();
+    space.sample("a");
+    for (date, expected) in [("1600000000", None), ("1700000000", Some(&[][..]))] {
+        space.set_variable("SOURCE_DATE_EPOCH", date);
+        space.remove("a/target");
+        let build = space.build("a");
+        if let Some(expected) = expected {
+            build.assert_compiled(expected, date);
+        }
+    }
+}
+
 #[test]
 fn incremental_compilation_off() {
     check_variables(&[("CARGO_INCREMENTAL", "0")]);

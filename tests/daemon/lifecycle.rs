@@ -275,6 +275,18 @@ fn a_daemon_that_speaks_another_version_makes_way() {
 }
 
 #[test]
+fn a_build_right_after_a_daemon_was_stopped_starts_another_one() {
+    let (_remote, machine) = machine();
+    machine.space.package("a", "", &[("src/lib.rs", "pub fn f() {}")]);
+    for _ in 0..2 {
+        machine.space.remove("a/target");
+        machine.space.build("a");
+        assert!(machine.daemon().is_some(), "{}", machine.log());
+        machine.kache(&["daemon", "stop"]);
+    }
+}
+
+#[test]
 fn at_rest_a_daemon_takes_little_memory_and_never_wakes_up() {
     let (_remote, machine) = machine();
     machine.space.package("a", "", &[("src/lib.rs", "pub fn f() {}")]);
