@@ -20,6 +20,9 @@ pub enum Reason {
     Failed,
     /// An input changed while the compiler ran; the outputs may mix old and new.
     InputChanged(String),
+    /// A process that the compiler or the script started went on after it: the outputs may be half
+    /// written.
+    Outlived,
     /// Not everything that the compiler read was seen.
     Unobserved(String),
     /// What the compilation did cannot be keyed (a network connection, say).
@@ -47,6 +50,9 @@ impl fmt::Display for Reason {
             Self::Different(what) => write!(f, "verified: not the same as stored: {what}"),
             Self::Failed => f.write_str("failed"),
             Self::InputChanged(what) => write!(f, "input changed while compiling: {what}"),
+            Self::Outlived => {
+                f.write_str("a process that it started was still running when it ended")
+            }
             Self::Unobserved(what) => write!(f, "unobserved: {what}"),
             Self::Uncacheable(what) => write!(f, "uncacheable: {what}"),
             Self::StoreFailed(what) => write!(f, "not stored: {what}"),

@@ -28,6 +28,7 @@ use crate::index::Kind;
 use crate::inputs::Inputs;
 use crate::key::action_key;
 use crate::library_path;
+use crate::observe::{IncompleteReason, Observation};
 use crate::outcome::Reason;
 use crate::process;
 use crate::queue::Entry;
@@ -42,9 +43,17 @@ use crate::store::{Store, current_boot};
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// Whether an action ended in a way that can be stored.
-pub fn worth_keeping(compiled: &Compiled) -> Result<(), Reason> {
+pub fn worth_keeping(
+    compiled: &Compiled,
+    observation: &Result<Observation, String>,
+) -> Result<(), Reason> {
     if !compiled.status.success() {
         return Err(Reason::Failed);
+    }
+    let is_outlived =
+        |observation: &Observation| observation.complete == Err(IncompleteReason::Outlived);
+    if observation.as_ref().is_ok_and(is_outlived) {
+        return Err(Reason::Outlived);
     }
     if !compiled.streams_complete {
         return Err(Reason::Uncacheable("a stream was cut off".into()));

@@ -240,7 +240,7 @@ impl Run {
         }
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
-            let seen = publish::worth_keeping(&compiled)
+            let seen = publish::worth_keeping(&compiled, &observation)
                 .and_then(|()| self.seen(&arguments[0], &compiled.stdout, observation))
                 .and_then(|seen| self.of_one_toolchain(seen, started_ns));
             let reason = publish::keep(&mut self.session, reason, &compiled, seen, started_ns);

@@ -303,7 +303,7 @@ impl Compilation {
         let launched = self.make_way_for_launcher(status);
         let stored = catch_unwind(AssertUnwindSafe(|| {
             self.session.account.compiled(&compiled);
-            let seen = publish::worth_keeping(&compiled)
+            let seen = publish::worth_keeping(&compiled, &observation)
                 .and_then(|()| seen::of_compilation(self, observation))
                 .and_then(|seen| self.of_one_toolchain(seen, started_ns));
             let incremental = seen.as_ref().ok().map(|seen| seen.incremental.clone());

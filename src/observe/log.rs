@@ -44,6 +44,8 @@ pub enum IncompleteReason {
     NobodyReported,
     #[error("{} did not report (static, privileged, or of another architecture)", .0.display())]
     Unreported(PathBuf),
+    #[error("a process that it started was still running when it ended")]
+    Outlived,
     #[error("something happened that cannot be followed: {0}")]
     Blind(String),
 }

@@ -143,7 +143,14 @@ impl Observer {
 
     /// What was observed. To be called when the process has ended.
     pub fn finish(self) -> Observation {
-        Observation::read(&self.log, self.expected.into_inner().flatten().as_deref())
+        // Before it is read: who ends meanwhile may have written more.
+        let is_outlived = self.log.is_outlived();
+        let mut observation =
+            Observation::read(&self.log, self.expected.into_inner().flatten().as_deref());
+        if is_outlived {
+            observation.complete = Err(IncompleteReason::Outlived);
+        }
+        observation
     }
 }
 

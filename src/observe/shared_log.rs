@@ -10,8 +10,15 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
+
 use super::{layout, native};
 use crate::fs;
+
+/// How long it is waited for a process that is at its end, before each look.
+#[cfg(target_os = "linux")]
+const ENDING_MS: [i64; 6] = [1, 2, 4, 8, 16, 32];
 
 #[derive(Debug)]
 pub(super) struct SharedLog {
@@ -35,7 +42,8 @@ impl SharedLog {
         use rustix::fs::{MemfdFlags, memfd_create};
         use std::os::fd::AsRawFd;
 
-        let file = File::from(memfd_create(c"kache-observe", MemfdFlags::CLOEXEC)?);
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(memfd_create(c"kache-observe", flags)?);
         let name = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         Self { file, name: name.into(), path: None }.begun()
     }
@@ -60,6 +68,32 @@ impl SharedLog {
 
     pub(super) fn name(&self) -> &OsStr {
         &self.name
+    }
+
+    /// Whether a process still has the log mapped when the first one has ended: what it does is not seen
+    /// any more. One that is at its end gets a moment for that. If there is none, nothing is
+    /// written from now on: who starts only now has been announced, and cannot report.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_outlived(&self) -> bool {
+        use rustix::event::{Timespec, poll};
+        use rustix::fs::{SealFlags, fcntl_add_seals};
+
+        // The kernel refuses that as long as anybody has it mapped: exact, also for who was forked and
+        // never reported, and nobody has a parent other than it would have.
+        let is_mapped = || fcntl_add_seals(&self.file, SealFlags::WRITE) == Err(Errno::BUSY);
+        is_mapped()
+            && ENDING_MS.into_iter().all(|wait_ms| {
+                let wait = Timespec { tv_sec: 0, tv_nsec: wait_ms * 1_000_000 };
+                // A signal ends the wait early, which does no harm.
+                poll(&mut [], Some(&wait)).ok();
+                is_mapped()
+            })
+    }
+
+    /// Whether a process still writes to the log: without files in memory nobody tells.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn is_outlived(&self) -> bool {
+        false
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::hidden_inputs::{host_libraries, replace, toolchain_copy, with_macro};
+use crate::script_runs::out_dir;
+use crate::scripts::with_script;
 use crate::support::TestSpace;
 use crate::support::gate::Gate;
 
@@ -238,6 +240,46 @@ fn a_toolchain_that_is_replaced() {
         space.use_toolchain(copy);
     };
     check_not_stored(prepare, turn, turn);
+}
+
+/// Builds `p`, where a process is left that stops at the gate, and then from nothing: it is not stored,
+/// and that process goes on as without kache.
+#[track_caller]
+fn check_outlived(space: &TestSpace, gate: Gate, unit: &str, after: impl Fn()) {
+    let mut command = space.cargo("p", ["build"]).command();
+    let mut build = command.stderr(Stdio::null()).spawn().expect("cargo can be started");
+    let _gate = gate.pass(|| assert!(build.wait().expect("cargo ends").success()));
+    after();
+    let why = space.cargo("p", ["why-miss", "p"]).by_kache().succeed().text();
+    assert!(why.contains("a process that it started was still running when it ended"), "{why}");
+    space.remove("p/target");
+    let again = space.build("p");
+    assert!(again.compiled.iter().any(|built| built == unit), "{}", again.text());
+}
+
+/// What it had written until then was restored for ever.
+#[test]
+fn a_process_that_goes_on_when_its_script_has_ended() {
+    let gate = Gate::new();
+    let space = with_script(&format!(
+        "let argument = out.join(\"late\");\n{}\"one\".into()",
+        gate.code_beside("echo half > \"$0\"", "echo whole > \"$0\"")
+    ));
+    check_outlived(&space, gate, "script(p)", || {
+        let late = out_dir(&space, "p/target").join("late");
+        let begun = Instant::now();
+        while std::fs::read_to_string(&late).is_ok_and(|text| text != "whole\n") {
+            assert!(begun.elapsed() < Duration::from_mins(1), "it has a word to write");
+        }
+    });
+}
+
+#[test]
+fn a_process_that_goes_on_when_the_compiler_has_ended() {
+    let gate = Gate::new();
+    let space =
+        with_macro(&format!("let argument = \"\";\n{}\"one\".into()", gate.code_beside(":", ":")));
+    check_outlived(&space, gate, "p(bin)", || {});
 }
 
 /// The calls of kache that a process of Cargo waits for.

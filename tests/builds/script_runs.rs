@@ -26,7 +26,7 @@ fn check_second_checkout(space: &TestSpace) {
 }
 
 /// The `OUT_DIR` of the script of `p` in a target directory.
-fn out_dir(space: &TestSpace, target: &str) -> std::path::PathBuf {
+pub(crate) fn out_dir(space: &TestSpace, target: &str) -> std::path::PathBuf {
     let build = space.path(target).join("debug/build");
     let entries = fs::read_dir(build).expect("there is a build directory");
     let mut found = entries.map(|entry| entry.expect("an entry").path().join("out"));

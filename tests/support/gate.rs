@@ -36,6 +36,21 @@ impl Gate {
         )
     }
 
+    /// A Rust statement that starts a shell in the background, which runs `before`, stops there and runs
+    /// `after`, with `$0` as the variable `argument`. The code goes on when `before` is done.
+    pub(crate) fn code_beside(&self, before: &str, after: &str) -> String {
+        let descriptor = self.theirs.as_raw_fd();
+        format!(
+            "{{ use std::io::Read as _;\n\
+             use std::process::Stdio;\n\
+             let mut shell = std::process::Command::new(\"sh\");\n\
+             shell.arg(\"-c\").arg(r#\"{before}; echo; echo >&0; read x; {after}\"#).arg(argument);\n\
+             let gate: Stdio = unsafe {{ std::os::fd::FromRawFd::from_raw_fd({descriptor}) }};\n\
+             let shell = shell.stdin(gate).stdout(Stdio::piped()).stderr(Stdio::null());\n\
+             shell.spawn().unwrap().stdout.unwrap().read(&mut [0]).unwrap(); }}\n"
+        )
+    }
+
     /// Waits until the code is there, does something meanwhile, and lets this and every later run
     /// pass.
     pub(crate) fn pass(mut self, meanwhile: impl FnOnce()) -> impl Sized {
