@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ use crate::roots::{RootSet, names};
 use crate::seen::Seen;
 use crate::session::Session;
 use crate::store::evict::{is_due, is_far_above};
-use crate::store::ingest::ingest;
+use crate::store::ingest::{IngestError, Ingested, Wanted, ingest};
 use crate::store::{Store, current_boot};
 
 /// Bytes of a file that are looked through at a time.
@@ -112,13 +112,10 @@ fn store(
     started_ns: i64,
 ) -> Result<ResultRecord, Reason> {
     let failed = |error: &dyn std::fmt::Display| Reason::StoreFailed(error.to_string());
-    let base = &session.tree.base;
-    let role = |path: &Path| session.tree.role_of(path, &seen.outputs);
     let mut manifest = Manifest { inputs: seen.inputs };
     let read = roots_read(session, &manifest);
-    let mut ingested =
-        ingest(&session.store, &session.roots, read, base, &seen.outputs, started_ns, role)
-            .map_err(|error| failed(&error))?;
+    let wanted = Wanted { roots: &session.roots, read, traces: &seen.traces };
+    let mut ingested = ingest_all(session, compiled, &seen.outputs, started_ns, wanted)?;
     let stdout = session.roots.template(&compiled.stdout);
     let stderr = session.roots.template(&compiled.stderr);
     let mut bound = ingested.surviving;
@@ -174,6 +171,26 @@ fn store(
         client::queue_upload(&session.config, &session.store, &session.program, result);
     }
     Ok(result)
+}
+
+/// Puts the outputs into the store, unless what came out tells of the observation.
+fn ingest_all(
+    session: &Session,
+    compiled: &Compiled,
+    outputs: &[PathBuf],
+    started_ns: i64,
+    wanted: Wanted,
+) -> Result<Ingested, Reason> {
+    if wanted.is_traced(&compiled.stdout) || wanted.is_traced(&compiled.stderr) {
+        return Err(Reason::Uncacheable("it said what kache adds to the environment".into()));
+    }
+    let tree = &session.tree;
+    let role = |path: &Path| tree.role_of(path, outputs);
+    let ingested = ingest(&session.store, wanted, &tree.base, outputs, started_ns, role);
+    ingested.map_err(|error| match error {
+        IngestError::Traced(_) => Reason::Uncacheable(error.to_string()),
+        _ => Reason::StoreFailed(error.to_string()),
+    })
 }
 
 /// Tells dep-info by the names in the manifest, where it comes back from these.

@@ -302,6 +302,7 @@ impl Run {
             incremental: found.incremental,
             hides_text: false,
             named: self.named_by(executable)?,
+            traces: observation.traces,
         })
     }
 

@@ -35,6 +35,8 @@ pub struct Seen {
     pub hides_text: bool,
     /// Roots whose paths are in what ran: what it read and said is about this place.
     pub named: RootSet,
+    /// Names that only the observation has: what contains one is true of this run alone.
+    pub traces: Vec<Vec<u8>>,
 }
 
 /// Collects both for a compilation, or says why it cannot be stored.
@@ -52,6 +54,7 @@ pub fn of_compilation(
     inputs.extend(named(&dep_info, &session.roots));
     let mut absent = BTreeSet::new();
     let mut incremental = BTreeSet::new();
+    let mut traces = Vec::new();
     match whole(observation) {
         Ok(mut observation) => {
             let given = [Some(&session.tree.base), invocation.incremental.as_ref()];
@@ -71,6 +74,7 @@ pub fn of_compilation(
                 session.roots.resolve(&input.name)
             });
             absent = found.absent;
+            traces = observation.traces;
             incremental = found.incremental;
             outputs.extend(
                 found.outputs.into_iter().filter(|path| path.starts_with(&session.tree.base)),
@@ -90,7 +94,7 @@ pub fn of_compilation(
     let hides_text = !invocation.scannable(|| have_plain_metadata(&outputs));
     let outputs = outputs.into_iter().collect();
     let named = RootSet::default();
-    Ok(Seen { inputs, outputs, absent, incremental, hides_text, named })
+    Ok(Seen { inputs, outputs, absent, incremental, hides_text, named, traces })
 }
 
 fn have_plain_metadata(outputs: &BTreeSet<PathBuf>) -> bool {

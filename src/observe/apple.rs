@@ -486,6 +486,7 @@ mod tests {
             jobserver: None,
             library_path: OsString::new(),
             git_knows_names: false,
+            traces: Vec::new(),
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Observation {
     pub library_path: OsString,
     /// Whether git was told the names in directories by its index.
     pub git_knows_names: bool,
+    /// Names in the environment of the observed processes that are there because they were observed.
+    pub traces: Vec<Vec<u8>>,
 }
 
 impl Observation {
@@ -112,6 +114,7 @@ impl Observation {
             jobserver: None,
             library_path: OsString::new(),
             git_knows_names: false,
+            traces: Vec::new(),
         }
     }
 
@@ -155,6 +158,7 @@ impl Observation {
             temporary,
             jobserver: jobserver(),
             git_knows_names,
+            traces: Vec::new(),
             library_path: std::env::var_os(library_path::VARIABLE).unwrap_or_default(),
         }
     }

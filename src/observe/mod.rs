@@ -150,6 +150,10 @@ impl Observer {
         if is_outlived {
             observation.complete = Err(IncompleteReason::Outlived);
         }
+        // Texts escape slashes in many ways: of the library its name is enough.
+        let traces = [Some(self.log.name()), self.library.file_name()];
+        observation.traces =
+            traces.into_iter().flatten().map(|name| name.as_bytes().to_vec()).collect();
         observation
     }
 }

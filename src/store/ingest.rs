@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use memchr::memmem;
 use store_format::{Digest, Inline, NodeKind, Output, OutputRole};
 
 use super::Store;
@@ -48,23 +49,46 @@ pub enum IngestError {
     Fs(#[from] FsError),
     #[error("{0}: changed while it was stored")]
     Changed(PathBuf),
+    #[error("{0} contains what kache adds to the environment")]
+    Traced(PathBuf),
     #[error("{0}: neither a file, a directory nor a symbolic link")]
     Unsupported(PathBuf),
 }
 
-/// Puts `files`, all below `base`, into the store. `read` are the roots that the action was told
-/// of, through the values of variables: these are looked for in pieces as well. The action began at
-/// `started_ns`.
+/// What outputs are looked through for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub roots: &'a Roots,
+    /// The roots that the action was told of, through the values of variables: these are looked for in
+    /// pieces as well.
+    pub read: RootSet,
+    /// Names that the observation has and nothing else: true of one run alone.
+    pub traces: &'a [Vec<u8>],
+}
+
+impl Wanted<'_> {
+    /// Whether a text tells of the observation.
+    pub fn is_traced(&self, text: &[u8]) -> bool {
+        self.traces.iter().any(|trace| memmem::find(text, trace).is_some())
+    }
+
+    /// Bytes of the longest name that is looked for.
+    fn longest_bytes(&self) -> usize {
+        self.traces.iter().map(Vec::len).max().unwrap_or(0).max(self.roots.longest_bytes())
+    }
+}
+
+/// Puts `files`, all below `base`, into the store. The action began at `started_ns`.
 pub fn ingest(
     store: &Store,
-    roots: &Roots,
-    read: RootSet,
+    wanted: Wanted,
     base: &Path,
     files: &[PathBuf],
     started_ns: i64,
     role_of: impl Fn(&Path) -> OutputRole,
 ) -> Result<Ingested, IngestError> {
     let mut ingested = Ingested { known: true, ..Ingested::default() };
+    let roots = wanted.roots;
     for path in files {
         renew(path, started_ns)?;
     }
@@ -82,7 +106,7 @@ pub fn ingest(
             inline: None,
         };
         match stat.kind {
-            FileKind::File => file(store, roots, read, path, &mut output, &mut ingested)?,
+            FileKind::File => file(store, wanted, path, &mut output, &mut ingested)?,
             FileKind::Directory => output.node = NodeKind::Directory,
             FileKind::Symlink => {
                 output.node = NodeKind::Symlink;
@@ -115,23 +139,22 @@ fn renew(path: &Path, started_ns: i64) -> Result<(), FsError> {
 
 fn file(
     store: &Store,
-    roots: &Roots,
-    read: RootSet,
+    wanted: Wanted,
     path: &Path,
     output: &mut Output,
     ingested: &mut Ingested,
 ) -> Result<(), IngestError> {
     if output.role == OutputRole::Text {
-        if let Some(template) = text_of(roots, path, output, &mut ingested.said)? {
+        if let Some(template) = text_of(wanted, path, output, &mut ingested.said)? {
             // What the template leaves is part of something longer, and stays.
-            ingested.surviving.extend(roots.surviving(&template));
+            ingested.surviving.extend(wanted.roots.surviving(&template));
             output.inline = Some(Inline::Text(template));
             return Ok(());
         }
         output.role = OutputRole::Private;
     }
     let before = fs::stat(path)?;
-    output.blob = hash_and_scan(roots, read, path, &mut ingested.surviving)?;
+    output.blob = hash_and_scan(wanted, path, &mut ingested.surviving)?;
     if fs::stat(path)?.times_and_size() != before.times_and_size() {
         return Err(IngestError::Changed(path.to_owned()));
     }
@@ -155,16 +178,20 @@ fn file(
 
 /// What is kept of a text output: its template, if it is small, or names a root and is text indeed.
 fn text_of(
-    roots: &Roots,
+    wanted: Wanted,
     path: &Path,
     output: &Output,
     said: &mut RootSet,
-) -> Result<Option<Vec<u8>>, FsError> {
+) -> Result<Option<Vec<u8>>, IngestError> {
+    let roots = wanted.roots;
     let is_makefile = path.extension().is_some_and(|extension| extension == "d");
     if output.size_bytes > TEXT_BYTES_MAX {
         return Ok(None);
     }
     let text = fs::read(path)?;
+    if wanted.is_traced(&text) {
+        return Err(IngestError::Traced(path.to_owned()));
+    }
     if is_makefile {
         return Ok(Some(depinfo::template(&text, roots)));
     }
@@ -176,25 +203,31 @@ fn text_of(
     Ok(is_wanted.then(|| roots.template(&text)))
 }
 
-/// The digest of a file and, in the same pass, the roots whose paths it contains.
+/// The digest of a file and, in the same pass, the roots whose paths it contains. Fails if it tells of the
+/// observation.
 fn hash_and_scan(
-    roots: &Roots,
-    read: RootSet,
+    wanted: Wanted,
     path: &Path,
     surviving: &mut RootSet,
-) -> Result<Digest, FsError> {
+) -> Result<Digest, IngestError> {
+    let Wanted { roots, read, .. } = wanted;
+    let mut is_traced = false;
     let mut hasher = blake3::Hasher::new();
-    let overlap = roots.longest_bytes() + 1;
+    let overlap = wanted.longest_bytes() + 1;
     let mut kept = 0;
     fs::read_in_windows(path, WINDOW_BYTES, |window| {
         hasher.update(&window[kept..]);
         surviving.extend(roots.surviving(window));
+        is_traced |= wanted.is_traced(window);
         if !read.is_empty() {
             surviving.extend(roots.fragments(window).intersection(read));
         }
         kept = overlap.min(window.len());
         kept
     })?;
+    if is_traced {
+        return Err(IngestError::Traced(path.to_owned()));
+    }
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 

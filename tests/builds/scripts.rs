@@ -59,6 +59,34 @@ fn with_c(arguments: &str, source: &str) -> TestSpace {
     space
 }
 
+/// What kache adds to the environment of what it observes names a process, and the store's place.
+#[test]
+fn what_a_script_tells_of_being_observed_is_not_kept() {
+    let check = |body: &str, expected: &str| {
+        let space = with_script(&format!("{body}\n\"one\".into()"));
+        space.build("p");
+        let why = space.cargo("p", ["why-miss", "p"]).by_kache().succeed().text();
+        assert!(why.contains(expected), "{body}\n{why}");
+        space.remove("p/target");
+        space.build("p").assert_compiled(&["script(p)"], body);
+    };
+    let said = "uncacheable: it said what kache adds to the environment";
+    check("println!(\"{}\", run(Command::new(\"env\").env_clear()));", said);
+    check("eprintln!(\"{:?}\", std::env::var_os(\"KACHE_OBSERVE_LOG\"));", said);
+    let wrote = "out/all contains what kache adds to the environment";
+    let all = "std::env::vars().collect::<Vec<_>>()";
+    check(
+        &format!("std::fs::write(out.join(\"all\"), format!(\"{{:?}}\", {all})).unwrap();"),
+        wrote,
+    );
+    check(
+        &format!("std::fs::write(out.join(\"all\"), format!(\"\\0{{:?}}\", {all})).unwrap();"),
+        wrote,
+    );
+    let long = "[vec![b'x'; (1 << 20) - 9], run(&mut Command::new(\"env\")).into_bytes()].concat()";
+    check(&format!("std::fs::write(out.join(\"all\"), {long}).unwrap();"), wrote);
+}
+
 /// A C file that defines the value as a macro.
 fn definition(value: Value) -> String {
     format!("#define VALUE \"{}\"\n", value.text())

@@ -32,6 +32,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         jobserver: Some("/tmp/jobs".into()),
         library_path: "/first:/second".into(),
         git_knows_names: false,
+        traces: Vec::new(),
     };
     let roots = Roots::default();
     let context = ScriptContext {
