@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use store_format::{Event, EventOutcome, ResultRecord, UnitKey};
 
-use crate::compile::Compiled;
 use crate::events;
 use crate::invocation::{CrateType, EmitKind, Invocation};
 use crate::outcome::Reason;
@@ -76,9 +75,9 @@ impl Account {
     }
 
     /// The compiler has ended: storing begins.
-    pub fn compiled(&mut self, compiled: &Compiled) {
+    pub fn compiled(&mut self, elapsed: Duration) {
         self.event.compiler_runs = 1;
-        self.event.compile_us = micros(compiled.elapsed);
+        self.event.compile_us = micros(elapsed);
         self.part = Instant::now();
     }
 

@@ -25,21 +25,30 @@ pub struct Compiled {
     pub elapsed: Duration,
 }
 
+/// Why nothing is known of a compilation's end. Whatever it wrote is to be written again.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfinished {
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+    #[error("what it said was not to be passed on")]
+    Stopped,
+}
+
 /// How a line of the error stream is changed before it is passed on.
 pub type Change<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
-/// Runs `command` to its end. Each line of its error stream is passed on, and kept, as `change`
-/// makes it.
-pub fn run(mut command: Command, change: Change) -> io::Result<Compiled> {
+/// Whether what was said since this was asked last is to be thrown away, and the compiler stopped.
+pub type IsVoid<'a> = &'a dyn Fn() -> bool;
+
+/// Runs `command` to its end, unless what it does `is_void`. Each line of its error stream is passed on,
+/// and kept, as `change` makes it.
+pub fn run(mut command: Command, change: Change, is_void: IsVoid) -> Result<Compiled, Unfinished> {
     let started = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut stdout = Stream::new(child.stdout.take().map(OwnedFd::from), None);
-    let mut stderr = Stream::new(child.stderr.take().map(OwnedFd::from), Some(change));
-    let status = pump(&mut child, &mut stdout, &mut stderr).inspect_err(|_| {
-        // Whoever runs the compiler again must be alone with its outputs. It may have ended by now.
-        child.kill().ok();
-        child.wait().ok();
-    })?;
+    let mut stdout = Stream::new(child.stdout.take().map(OwnedFd::from), None, is_void);
+    let mut stderr = Stream::new(child.stderr.take().map(OwnedFd::from), Some(change), is_void);
+    let status = pump(&mut child, &mut stdout, &mut stderr)
+        .inspect_err(|_| stop(&mut child, &mut stdout, &mut stderr))?;
     Ok(Compiled {
         status,
         streams_complete: stdout.complete && stderr.complete,
@@ -55,6 +64,7 @@ const LINE_BYTES_MAX: usize = 4 << 20;
 struct Stream<'a> {
     pipe: Option<std::fs::File>,
     change: Option<Change<'a>>,
+    is_void: IsVoid<'a>,
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
     kept: Vec<u8>,
@@ -62,22 +72,22 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn new(pipe: Option<OwnedFd>, change: Option<Change<'a>>) -> Self {
+    fn new(pipe: Option<OwnedFd>, change: Option<Change<'a>>, is_void: IsVoid<'a>) -> Self {
         let pipe = pipe.map(std::fs::File::from);
-        Self { pipe, change, line: Vec::new(), kept: Vec::new(), complete: true }
+        Self { pipe, change, is_void, line: Vec::new(), kept: Vec::new(), complete: true }
     }
 
     /// Passes on what is there; the pipe is dropped at its end.
-    fn pass_on(&mut self, to: &mut impl Write) -> io::Result<()> {
+    fn pass_on(&mut self, to: &mut impl Write) -> Result<(), Unfinished> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
         let mut buffer = [0; 16 << 10];
         let count = match pipe.read(&mut buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let Some(change) = self.change else {
-            self.emit(&buffer[..count], to);
+            self.emit(&buffer[..count], to)?;
             self.pipe.take_if(|_| count == 0);
             return Ok(());
         };
@@ -90,15 +100,27 @@ impl<'a> Stream<'a> {
         if ready > 0 {
             let rest = self.line.split_off(ready);
             let lines = std::mem::replace(&mut self.line, rest);
-            self.emit(&change(&lines), to);
+            self.emit(&change(&lines), to)?;
         }
         self.pipe.take_if(|_| count == 0);
         Ok(())
     }
 
+    /// Reads what is there for nobody.
+    fn throw_away(&mut self) {
+        let mut buffer = [0; 16 << 10];
+        self.pipe.take_if(|pipe| match pipe.read(&mut buffer) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::Interrupted,
+        });
+    }
+
     /// Writes, and keeps for the replay. A reader that has gone away is no reason to stop the
     /// compiler.
-    fn emit(&mut self, bytes: &[u8], to: &mut impl Write) {
+    fn emit(&mut self, bytes: &[u8], to: &mut impl Write) -> Result<(), Unfinished> {
+        if !bytes.is_empty() && (self.is_void)() {
+            return Err(Unfinished::Stopped);
+        }
         if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
             self.complete = false;
         }
@@ -107,16 +129,24 @@ impl<'a> Stream<'a> {
         } else {
             self.complete = false;
         }
+        Ok(())
     }
 }
 
 /// How long the pipes are looked at before the compiler's own end is asked for.
 const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// How many times nothing may come from what outlives a compiler that was stopped.
+const QUIET_ROUNDS_MAX: u32 = 60;
+
 /// How often what is left in the pipes is read after the compiler has ended.
 const ROUNDS_AFTER_END_MAX: usize = 4096;
 
-fn pump(child: &mut Child, stdout: &mut Stream, stderr: &mut Stream) -> io::Result<ExitStatus> {
+fn pump(
+    child: &mut Child,
+    stdout: &mut Stream,
+    stderr: &mut Stream,
+) -> Result<ExitStatus, Unfinished> {
     let ended = crate::process::end_of(child.id());
     while stdout.pipe.is_some() || stderr.pipe.is_some() {
         let [out, err, end] = wait_for(stdout, stderr, ended.as_ref(), &QUIET)?;
@@ -127,10 +157,36 @@ fn pump(child: &mut Child, stdout: &mut Stream, stderr: &mut Stream) -> io::Resu
         }
         pass_on(out, err, stdout, stderr)?;
     }
-    child.wait()
+    Ok(child.wait()?)
 }
 
-fn pass_on(out: bool, err: bool, stdout: &mut Stream, stderr: &mut Stream) -> io::Result<()> {
+/// Ends the compiler, if it has not ended by now. Whoever runs it again must be alone with its outputs: a
+/// compiler that was started by what was ended here holds the pipes for as long as it writes.
+fn stop(child: &mut Child, stdout: &mut Stream, stderr: &mut Stream) {
+    if matches!(child.try_wait(), Ok(Some(_))) {
+        return;
+    }
+    child.kill().ok();
+    child.wait().ok();
+    let mut quiet_rounds = 0;
+    while quiet_rounds < QUIET_ROUNDS_MAX && (stdout.pipe.is_some() || stderr.pipe.is_some()) {
+        let Ok([out, err, _]) = wait_for(stdout, stderr, None, &QUIET) else { return };
+        quiet_rounds = if out || err { 0 } else { quiet_rounds + 1 };
+        if out {
+            stdout.throw_away();
+        }
+        if err {
+            stderr.throw_away();
+        }
+    }
+}
+
+fn pass_on(
+    out: bool,
+    err: bool,
+    stdout: &mut Stream,
+    stderr: &mut Stream,
+) -> Result<(), Unfinished> {
     if out {
         stdout.pass_on(&mut io::stdout().lock())?;
     }
@@ -142,7 +198,7 @@ fn pass_on(out: bool, err: bool, stdout: &mut Stream, stderr: &mut Stream) -> io
 
 /// Passes on what the compiler left in the pipes. A pipe that is open still is held by a process
 /// that the compiler left behind, and what that will say is lost.
-fn drain(stdout: &mut Stream, stderr: &mut Stream) -> io::Result<()> {
+fn drain(stdout: &mut Stream, stderr: &mut Stream) -> Result<(), Unfinished> {
     for _ in 0..ROUNDS_AFTER_END_MAX {
         let [out, err, _] = wait_for(stdout, stderr, None, &Timespec { tv_sec: 0, tv_nsec: 0 })?;
         if !out && !err {
@@ -153,8 +209,7 @@ fn drain(stdout: &mut Stream, stderr: &mut Stream) -> io::Result<()> {
     stdout.complete &= stdout.pipe.is_none();
     stderr.complete &= stderr.pipe.is_none();
     let unfinished = std::mem::take(&mut stderr.line);
-    stderr.emit(&unfinished, &mut io::stderr().lock());
-    Ok(())
+    stderr.emit(&unfinished, &mut io::stderr().lock())
 }
 
 /// Which of the pipes and the compiler's end are ready, after at most `bound`.

@@ -226,7 +226,7 @@ impl Run {
         // A script may be at its work within the tick of the file clock in which it was started: a
         // change that has the stamp of that tick may have come after the script looked.
         let started_ns = fs::file_clock_ns() - 1;
-        let Ok(compiled) = compile::run(command, &|line| line.to_vec()) else {
+        let Ok(compiled) = compile::run(command, &|line| line.to_vec(), &|| false) else {
             self.give_up(arguments);
         };
         let status = compiled.status;
@@ -239,7 +239,7 @@ impl Run {
             self.give_up(arguments);
         }
         let stored = catch_unwind(AssertUnwindSafe(|| {
-            self.session.account.compiled(&compiled);
+            self.session.account.compiled(compiled.elapsed);
             let seen = publish::worth_keeping(&compiled, &observation)
                 .and_then(|()| self.seen(&arguments[0], &compiled.stdout, observation))
                 .and_then(|seen| self.of_one_toolchain(seen, started_ns));

@@ -8,14 +8,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, exit};
+use std::time::Duration;
 
 use store_format::Root;
 
 use crate::account::{Account, kind_of};
 use crate::client;
-use crate::compile;
+use crate::compile::{self, Unfinished};
 use crate::config::Config;
 use crate::env;
 use crate::explain;
@@ -25,7 +26,7 @@ use crate::key::{Component, UnitComponents};
 use crate::launcher::Launcher;
 use crate::memo::Memo;
 use crate::observe::apple::{self, ReportRequest};
-use crate::observe::{self, Access, Fact, Observation, Observer};
+use crate::observe::{self, Fact, Observation, Observer};
 use crate::outcome::Reason;
 use crate::process::end_like;
 use crate::publish;
@@ -285,24 +286,27 @@ impl Compilation {
         // the file clock to load, before it reads anything that could change unseen.
         let started_ns = fs::clock_ns();
         let unmap = |line: &[u8]| self.session.roots.unmap(line);
-        let compiled = compile::run(command, &unmap);
+        let own_names = self.own_names();
+        let is_own = |path: &[u8]| own_names.iter().any(|name| path.starts_with(name));
+        let has_missed = || observer.as_ref().is_ok_and(|observer| observer.has_missed(is_own));
+        let compiled = compile::run(command, &unmap, &has_missed);
+        let is_void = matches!(compiled, Err(Unfinished::Stopped)) || has_missed();
         let link_report = link_report.and_then(ReportRequest::take);
-        let Ok(compiled) = compiled else { exec(arguments) };
-        let status = compiled.status;
         let observation = observer
             .map(|observer| apple::completed(observer.finish(), link_report.as_deref()))
             .map_err(|error| error.to_string());
-        if !status.success() && self.missed_remapped(&observation) {
-            crate::log::info!("compiled again: a macro looked for a file by its remapped name");
-            exec(arguments);
+        if is_void {
+            self.compile_unmapped(arguments, observation.ok());
         }
+        let Ok(compiled) = compiled else { exec(arguments) };
+        let status = compiled.status;
         if !status.success() && observe::may_be_to_blame(&observation) {
             crate::log::info!("compiled again: it could not be observed");
             exec(arguments);
         }
         let launched = self.make_way_for_launcher(status);
         let stored = catch_unwind(AssertUnwindSafe(|| {
-            self.session.account.compiled(&compiled);
+            self.session.account.compiled(compiled.elapsed);
             let seen = publish::worth_keeping(&compiled, &observation)
                 .and_then(|()| seen::of_compilation(self, observation))
                 .and_then(|seen| self.of_one_toolchain(seen, started_ns));
@@ -328,17 +332,39 @@ impl Compilation {
         status
     }
 
-    /// Whether a file was looked for under a name that it has because of kache, as by a macro that opens
-    /// what `Span::file` names.
-    fn missed_remapped(&self, observation: &Result<Observation, String>) -> bool {
-        observation.as_ref().is_ok_and(|observation| {
-            observation.events.iter().any(|access| match access {
-                Access::Missing(path) => {
-                    self.session.roots.is_remapped(path.as_os_str().as_bytes())
-                }
-                _ => false,
-            })
-        })
+    /// What the names of this crate's sources begin with because of kache, so that whoever opens what
+    /// `Span::file` names finds nothing. The compiler itself looks for sources of other crates by such
+    /// names, to show them, and has those of this one.
+    fn own_names(&self) -> Vec<Vec<u8>> {
+        let Self { session, invocation, .. } = self;
+        if !session.config.path_normalize {
+            return Vec::new();
+        }
+        let source = session.working_directory.join(&invocation.source);
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let sources = [package.as_deref(), source.parent(), session.roots.path(Root::Build)];
+        let names = sources.into_iter().flatten().filter_map(|directory| {
+            let mut name = session.roots.remapped(directory.as_os_str().as_bytes())?;
+            name.push(b'/');
+            Some(name)
+        });
+        names.collect()
+    }
+
+    /// Becomes the compiler as it was asked for, which makes something else. What one that was stopped has
+    /// left beside its outputs has names that were made up.
+    fn compile_unmapped(&mut self, arguments: &[OsString], seen: Option<Observation>) -> ! {
+        let left = seen.into_iter().flat_map(|seen| seen.remaining.into_iter().chain(seen.effects));
+        for path in left.filter(|path| path.parent() == Some(&self.session.tree.base)) {
+            // What is there no longer was told as an effect, and what stays is in nobody's way.
+            fs::remove_tree(&path).ok();
+        }
+        let what = "a macro looked for a source by the name that kache gives to it";
+        crate::log::info!("compiled again: {what}");
+        // How long it will take is not known here.
+        self.session.account.compiled(Duration::ZERO);
+        self.session.account.missed(&self.session.store, &Reason::Uncacheable(what.into()));
+        exec(arguments)
     }
 
     /// Moves a fresh build script beside its launcher's place. Should that fail, it stays where

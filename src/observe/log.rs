@@ -262,8 +262,28 @@ impl Heap {
 }
 
 #[expect(clippy::host_endian_bytes, reason = "the log never leaves this machine")]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|word| u64::from_ne_bytes(*word))
+}
+
+/// One record of the heap.
+pub(super) struct Record<'a> {
+    pub(super) kind: u8,
+    number: u64,
+    pub(super) text: &'a [u8],
+    /// Where the next one begins.
+    pub(super) end: usize,
+}
+
+impl<'a> Record<'a> {
+    /// The record that begins at `offset`; `None` where it is damaged or not complete.
+    pub(super) fn at(heap: &'a [u8], offset: usize) -> Option<Self> {
+        let (lead, number) = (word(heap, offset)?, word(heap, offset + 8)?);
+        let length = usize::try_from(lead & 0xffff_ffff).unwrap_or(0);
+        let text = heap.get(offset + RECORD_HEADER_BYTES..offset.saturating_add(length))?;
+        let kind = u8::try_from(lead >> 32).ok().filter(|_| text.len() <= TEXT_BYTES_MAX)?;
+        Some(Self { kind, number, text, end: offset + length.next_multiple_of(8) })
+    }
 }
 
 struct Reader {
@@ -305,19 +325,11 @@ impl Reader {
     fn records(&mut self, heap: &[u8]) -> bool {
         let mut offset = 0;
         while offset < heap.len() {
-            let (Some(lead), Some(number)) = (word(heap, offset), word(heap, offset + 8)) else {
-                return false;
-            };
-            let length = usize::try_from(lead & 0xffff_ffff).unwrap_or(0);
-            let text = heap.get(offset + RECORD_HEADER_BYTES..offset.saturating_add(length));
-            let Some(text) = text.filter(|text| text.len() <= TEXT_BYTES_MAX) else {
-                return false;
-            };
-            let Ok(kind) = u8::try_from(lead >> 32) else { return false };
-            if !self.record(kind, number, text) {
+            let Some(record) = Record::at(heap, offset) else { return false };
+            if !self.record(record.kind, record.number, record.text) {
                 return false;
             }
-            offset += length.next_multiple_of(8);
+            offset = record.end;
         }
         true
     }

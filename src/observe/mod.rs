@@ -20,6 +20,7 @@ mod image_file;
 mod layout;
 mod libraries;
 pub mod link_report;
+mod live;
 mod log;
 mod mach_o;
 mod machine;
@@ -139,6 +140,14 @@ impl Observer {
         self.log.write_all_at(&text, layout::COMPILER_ARGUMENTS_OFFSET as u64)?;
         let length = native(text.len() as u64);
         self.log.write_all_at(&length, layout::WORD_COMPILER_ARGUMENTS as u64 * 8)
+    }
+
+    /// Whether the processes, since this was asked last, looked for a path that `is_meant` in vain. What
+    /// cannot be read now is told by [`Observer::finish`].
+    pub fn has_missed(&self, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+        let missed =
+            self.log.fresh(|record| record.kind == layout::MISSING && is_meant(record.text));
+        missed.unwrap_or(false)
     }
 
     /// What was observed. To be called when the process has ended.

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
 
+use super::live::Looked;
+use super::log::Record;
 use super::{layout, native};
 use crate::fs;
 
@@ -27,6 +29,7 @@ pub(super) struct SharedLog {
     name: OsString,
     /// To be removed when it has been read.
     path: Option<PathBuf>,
+    looked: Looked,
 }
 
 impl SharedLog {
@@ -45,7 +48,7 @@ impl SharedLog {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = File::from(memfd_create(c"kache-observe", flags)?);
         let name = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        Self { file, name: name.into(), path: None }.begun()
+        Self { file, name: name.into(), path: None, looked: Looked::default() }.begun()
     }
 
     #[cfg(any(test, not(target_os = "linux")))]
@@ -55,7 +58,8 @@ impl SharedLog {
         let path = fs::temporary_name(&directory.join("log"));
         let mut options = File::options();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Self { file, name: path.clone().into(), path: Some(path) }.begun()
+        let name = path.clone().into();
+        Self { file, name, path: Some(path), looked: Looked::default() }.begun()
     }
 
     fn begun(self) -> io::Result<Self> {
@@ -64,6 +68,11 @@ impl SharedLog {
         self.write_all_at(&native(layout::MAGIC), layout::WORD_MAGIC as u64 * 8)?;
         self.write_all_at(&native(own), layout::WORD_WRAPPER_PID as u64 * 8)?;
         Ok(self)
+    }
+
+    /// Whether any record that came since this was asked last is one that `is_meant`.
+    pub(super) fn fresh(&self, is_meant: impl Fn(&Record) -> bool) -> io::Result<bool> {
+        self.looked.look(&self.file, is_meant)
     }
 
     pub(super) fn name(&self) -> &OsStr {

@@ -72,10 +72,18 @@ impl Roots {
         }
     }
 
-    /// Whether a path begins with a name that [`Roots::remap_arguments`] gives to a root.
-    pub fn is_remapped(&self, path: &[u8]) -> bool {
-        let mut targets = self.places.iter().filter_map(|place| self.remap_target(place));
-        targets.any(|target| target.starts_with(b"/kache-") && below(path, &target).is_some())
+    /// The name that a directory has by [`Roots::remap_arguments`], if that leads to nothing.
+    pub fn remapped(&self, directory: &[u8]) -> Option<Vec<u8>> {
+        let mapping = self.places.iter().find_map(|place| {
+            let rest = below(directory, &place.path)?;
+            Some((self.remap_target(place)?, rest))
+        });
+        let (mut name, rest) = mapping.filter(|(target, _)| target.starts_with(b"/kache-"))?;
+        if !rest.is_empty() {
+            name.push(b'/');
+            name.extend_from_slice(rest);
+        }
+        Some(name)
     }
 
     /// A diagnostic with the real paths in place of those that [`Roots::remap_arguments`] puts there.

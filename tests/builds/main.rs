@@ -20,4 +20,5 @@ mod never_in_the_way;
 mod script_runs;
 mod scripts;
 mod settings;
+mod spans;
 mod streaming;

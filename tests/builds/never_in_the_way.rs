@@ -631,24 +631,3 @@ fn a_macro_that_reads_a_named_pipe() {
         assert_eq!(space.output_of("p/target/debug/p").trim_end(), value);
     }
 }
-
-/// In a path dependency outside the workspace, whose files have other names in what is compiled.
-#[test]
-fn a_macro_that_opens_the_file_that_it_was_called_in() {
-    let space = with_macro(
-        "std::fs::read_to_string(proc_macro::Span::call_site().file()).unwrap().len().to_string()",
-    );
-    let code = "pub fn text() -> &'static str { peek::peek!() }\n";
-    space.package(
-        "outer",
-        "[dependencies]\npeek = { path = \"../peek\" }\n",
-        &[("src/lib.rs", code)],
-    );
-    space.package(
-        "p",
-        "[dependencies]\nouter = { path = \"../outer\" }\n",
-        &[("src/main.rs", "fn main() { println!(\"{}\", outer::text()); }\n")],
-    );
-    space.build("p");
-    assert_eq!(space.output_of("p/target/debug/p").trim_end(), code.len().to_string());
-}
