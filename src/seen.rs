@@ -16,7 +16,7 @@ use crate::invocation::depinfo::{self, DepInfo};
 use crate::invocation::outputs::has_plain_metadata;
 use crate::invocation::{Invocation, SearchKind};
 use crate::observe::rules::{self, Found};
-use crate::observe::{Observation, flat, has_parents};
+use crate::observe::{Observation, flat, has_parents, is_profile};
 use crate::outcome::Reason;
 use crate::roots::{RootSet, Roots};
 use crate::strangers;
@@ -107,7 +107,6 @@ fn have_plain_metadata(outputs: &BTreeSet<PathBuf>) -> bool {
 /// Fails if a file was made that restoring the outputs would not bring back, or if anything else was
 /// changed elsewhere. Execution counts of instrumented compilers and macros are nobody's input.
 pub fn refuse_side_effects(found: &Found, base: &Path) -> Result<(), Reason> {
-    let is_profile = |path: &PathBuf| path.extension() == Some(OsStr::new("profraw"));
     let elsewhere = |path: &&PathBuf| !is_below(path, base) && !is_profile(path);
     let refuse =
         |what: &str, path: &Path| Err(Reason::Uncacheable(format!("it {what} {}", path.display())));

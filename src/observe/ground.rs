@@ -8,9 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use store_format::{InputKind, Root};
 
-use super::Observation;
 use super::image_file::EnvironmentUse;
 use super::machine::{self, Place};
+use super::{Access, Observation};
 use crate::invocation::{Invocation, SearchKind};
 use crate::roots::Roots;
 
@@ -48,6 +48,8 @@ pub(super) struct Ground<'a> {
     /// What is built, which may itself be among temporary files.
     projects: [Option<Cow<'a, Path>>; 3],
     jobserver: Option<&'a Path>,
+    /// Execution counts that observed processes wrote.
+    profiles: HashSet<Cow<'a, Path>>,
     cargo_home: Option<Cow<'a, Path>>,
     /// Receives outputs; direct probes there are noise.
     out_dir: Option<PathBuf>,
@@ -83,6 +85,7 @@ impl<'a> Ground<'a> {
             temporary: &observation.temporary,
             projects: projects(context.roots),
             jobserver: observation.jobserver.as_deref(),
+            profiles: profiles(observation),
             cargo_home: context.roots.path(Root::CargoHome).map(flat),
             out_dir: call.out_dir.as_deref().map(absolute),
             out_dir_was_empty: false,
@@ -107,6 +110,7 @@ impl<'a> Ground<'a> {
             temporary: &observation.temporary,
             projects: projects(context.roots),
             jobserver: observation.jobserver.as_deref(),
+            profiles: profiles(observation),
             cargo_home: context.roots.path(Root::CargoHome).map(flat),
             out_dir: Some(flat(context.out_dir).into_owned()),
             out_dir_was_empty: true,
@@ -129,6 +133,7 @@ impl<'a> Ground<'a> {
             || self.is_cargos_own(path)
             || self.own_outputs.contains(path)
             || self.jobserver == Some(path)
+            || self.profiles.contains(path)
             || self.incremental.as_ref().is_some_and(|directory| path.starts_with(directory))
             || self.out_dir_was_empty
                 && self.out_dir.as_ref().is_some_and(|directory| path.starts_with(directory))
@@ -254,6 +259,20 @@ impl<'a> Ground<'a> {
 /// The directories of what is built and of its build, flat.
 fn projects(roots: &Roots) -> [Option<Cow<'_, Path>>; 3] {
     [Root::Workspace, Root::Package, Root::Build].map(|root| roots.path(root).map(flat))
+}
+
+/// Whether a file has execution counts of instrumented code.
+pub(crate) fn is_profile(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("profraw"))
+}
+
+/// What the observed processes wrote of such files. Instrumented macros and scripts add to what is there.
+fn profiles(observation: &Observation) -> HashSet<Cow<'_, Path>> {
+    let written = observation.events.iter().filter_map(|access| match access {
+        Access::Wrote(path) if is_profile(path) => Some(flat(path)),
+        _ => None,
+    });
+    written.collect()
 }
 
 /// Whether a place tells about this machine, or decides how text looks.

@@ -44,7 +44,7 @@ use rustix::process::Signal;
 
 use crate::fs::{self, FsError};
 pub use access::Access;
-pub(crate) use ground::{flat, has_parents};
+pub(crate) use ground::{flat, has_parents, is_profile};
 pub use image_file::EnvironmentUse;
 pub use log::{IncompleteReason, Observation};
 pub use machine::Fact;

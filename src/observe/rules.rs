@@ -16,6 +16,7 @@
 //! | the C library and what compilers add, where the system has it | how they behave is a contract |
 //! | that a directory exists which holds another input, or which the call names | the other input is absent without it |
 //! | that something is absent below an absent directory | it follows |
+//! | execution counts (`.profraw`) that an observed process wrote | instrumented code adds to them as it ends, and does nothing else with them |
 //! | the named pipe of make's jobserver | how many jobs run says nothing about what comes out |
 //! | variables in [`variables`] | see there |
 //!

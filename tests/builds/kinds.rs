@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::hidden_inputs::{check_noticed, with_macro};
 use crate::support::TestSpace;
 use crate::support::disk::snapshot;
 use crate::support::sample::SAMPLE_OUTPUT;
@@ -285,6 +286,19 @@ fn aborting_panics_in_one_codegen_unit() {
         ("CARGO_PROFILE_DEV_PANIC", "abort"),
         ("CARGO_PROFILE_DEV_CODEGEN_UNITS", "1"),
     ]);
+}
+
+/// Instrumented macros and scripts write their counts as they end, and read the file for it: it was taken for
+/// an input that had changed meanwhile.
+#[test]
+fn coverage_of_macros_and_scripts() {
+    let mut space = with_macro("std::fs::read_to_string(here.join(\"data.txt\")).unwrap()");
+    space.set_variable("RUSTFLAGS", "-Cinstrument-coverage");
+    let script = format!("fn main() {{ {} }}\n", space.code_to_witness("script"));
+    space.write("p/build.rs", script);
+    check_noticed(&mut space, &["p(bin)"], |space, value| {
+        space.write("p/data.txt", value.text());
+    });
 }
 
 #[test]

@@ -112,6 +112,15 @@ fn noise_ends_where_its_directory_ends() {
 }
 
 #[test]
+fn execution_counts_that_were_written_are_nobodys_input() {
+    let wrote = |path: &str| Access::Wrote(path.into());
+    let profile = "/p/default_1.profraw";
+    check(vec![missing(profile), read(profile), wrote(profile), found(profile)], &[]);
+    check(vec![read(profile)], &["File /p/default_1.profraw"]);
+    check(vec![read("/p/a"), wrote("/p/a")], &["File /p/a"]);
+}
+
+#[test]
 fn what_is_made_of_a_temporary_name_does_not_depend_on_its_absence() {
     let wrote = |path: &str| Access::Wrote(path.into());
     check(vec![missing("/tmp/random"), wrote("/tmp/random"), found("/tmp")], &[]);
