@@ -131,6 +131,7 @@ impl<'a> Ground<'a> {
             || self.is_covered(path)
             || self.is_kaches_own(path)
             || self.is_cargos_own(path)
+            || self.is_javas_own(path)
             || self.own_outputs.contains(path)
             || self.jobserver == Some(path)
             || self.profiles.contains(path)
@@ -171,6 +172,16 @@ impl<'a> Ground<'a> {
         let starts = [&b".package-cache"[..], b".global-cache"];
         self.cargo_home.as_deref() == Some(parent)
             && starts.iter().any(|start| name.as_bytes().starts_with(start))
+    }
+
+    /// Whether a Java machine keeps its counters there, in a file named by its process, for tools that look
+    /// at machines at work. It removes what others left.
+    fn is_javas_own(&self, path: &Path) -> bool {
+        let is_of_user = |directory: &Path| {
+            let name = directory.file_name().map_or(&b""[..], OsStr::as_bytes);
+            name.starts_with(b"hsperfdata_") && self.is_temporary(directory)
+        };
+        is_of_user(path) || path.parent().is_some_and(is_of_user)
     }
 
     /// Whether it does not matter that something is at this place or not.
@@ -237,7 +248,8 @@ impl<'a> Ground<'a> {
         let place = flat(path);
         let is_incremental =
             self.incremental.as_ref().is_some_and(|directory| place.starts_with(directory));
-        !is_incremental && !is_state_of_the_machine(&place) && !self.is_cargos_own(&place)
+        let is_foreign = self.is_cargos_own(&place) || self.is_javas_own(&place);
+        !is_incremental && !is_state_of_the_machine(&place) && !is_foreign
     }
 
     /// The directory of incremental data that a path lies in: the compiler makes one for each unit.

@@ -12,6 +12,7 @@
 //! | loader and locale files | they decide how text looks and where the C library is |
 //! | kache's own library and tables | they are there because of kache |
 //! | Cargo's locks, and its notes of what it used when, and of the compiler | they say nothing about a package |
+//! | the counters of Java machines, among temporary files | they say which processes are at work |
 //! | a program by its path, where `PATH` led to it | it is an input by its name |
 //! | the C library and what compilers add, where the system has it | how they behave is a contract |
 //! | that a directory exists which holds another input, or which the call names | the other input is absent without it |

@@ -19,7 +19,11 @@ fn check(events: Vec<Access>, expected: &[&str]) {
 }
 
 fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
-    let observation = Observation {
+    found_of(&observation(events))
+}
+
+fn observation(events: Vec<Access>) -> Observation {
+    Observation {
         events,
         complete: Ok(()),
         unreported: Vec::new(),
@@ -33,7 +37,10 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         library_path: "/first:/second".into(),
         git_knows_names: false,
         traces: Vec::new(),
-    };
+    }
+}
+
+fn found_of(observation: &Observation) -> Result<Found, Uncacheable> {
     let roots = Roots::default();
     let context = ScriptContext {
         roots: &roots,
@@ -43,7 +50,7 @@ fn found_in(events: Vec<Access>) -> Result<Found, Uncacheable> {
         out_dir: Path::new("/t/out"),
         working_directory: Path::new("/p"),
     };
-    script_inputs(&observation, &context)
+    script_inputs(observation, &context)
 }
 
 fn read(path: &str) -> Access {
@@ -118,6 +125,30 @@ fn execution_counts_that_were_written_are_nobodys_input() {
     check(vec![missing(profile), read(profile), wrote(profile), found(profile)], &[]);
     check(vec![read(profile)], &["File /p/default_1.profraw"]);
     check(vec![read("/p/a"), wrote("/p/a")], &["File /p/a"]);
+}
+
+#[test]
+fn which_java_machines_are_at_work_does_not_matter() {
+    let directory = "/tmp/hsperfdata_me";
+    let counters = ["/tmp/hsperfdata_me/1", "/tmp/hsperfdata_me/2"];
+    let events = vec![
+        found(directory),
+        Access::Listed(directory.into()),
+        read(counters[0]),
+        Access::Removed(counters[0].into()),
+        Access::Wrote(counters[1].into()),
+    ];
+    check(events.clone(), &[]);
+    let observation = Observation {
+        remaining: vec![counters[1].into()],
+        effects: vec![directory.into(), counters[0].into()],
+        ..observation(events)
+    };
+    assert_eq!(found_of(&observation), Ok(Found::default()));
+    check(
+        vec![read("/tmp/hsperfdata"), read("/p/hsperfdata_me/1"), read("/tmp/hsperfdata_me/1/x")],
+        &["File /p/hsperfdata_me/1", "File /tmp/hsperfdata", "File /tmp/hsperfdata_me/1/x"],
+    );
 }
 
 #[test]
