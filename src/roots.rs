@@ -77,8 +77,10 @@ pub struct Roots {
     places: Vec<Place>,
     /// What relative paths are relative to.
     working_directory: Vec<u8>,
-    /// Where the sources of a path dependency outside the workspace are said to be.
+    /// Where the sources of a package outside the workspace are said to be.
     package_name: Option<String>,
+    /// It is a path dependency: Cargo tells its units apart by that path, and diagnostics of others name it.
+    keeps_package: bool,
     /// Outputs must name the build directory as it is, for a debugger to find files there.
     keeps_build: bool,
 }

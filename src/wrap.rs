@@ -226,8 +226,9 @@ impl Compilation {
         mut account: Account,
     ) -> Self {
         let working_directory = env::current_directory();
+        let exists = |path: &Path| fs::lstat(path).is_ok();
         let mut roots =
-            Roots::derive(&invocation, &working_directory, |name| std::env::var_os(name));
+            Roots::derive(&invocation, &working_directory, |name| std::env::var_os(name), exists);
         roots.set(Root::Sysroot, &toolchain.sysroot);
         let components = components(&config, &invocation, &roots, &toolchain, &store.memo);
         let unit = components.key();

@@ -22,7 +22,9 @@ fn derive(arguments: &str, directory: &str, environment: &[(&str, &str)]) -> Roo
         let found = environment.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| OsString::from(value))
     };
-    Roots::derive(&invocation(arguments), Path::new(directory), variable)
+    // What lies below `/else` is vendored.
+    let exists = |path: &Path| path.starts_with("/else");
+    Roots::derive(&invocation(arguments), Path::new(directory), variable, exists)
 }
 
 /// A member of a workspace, as Cargo compiles it today.
@@ -214,6 +216,12 @@ fn the_compiler_is_told_the_longest_root_last() {
     );
     let package = "--remap-path-prefix=/else/d=/kache-package/d";
     assert_eq!(arguments(&outside), [package, cargo_home]);
+    let path_dependency = derive(
+        "--crate-name d_lib /near/d/src/lib.rs --crate-type lib",
+        "/near/d",
+        &[("HOME", "/home/u"), ("CARGO_PKG_NAME", "d")],
+    );
+    assert_eq!(arguments(&path_dependency), [cargo_home]);
     let split = derive(
         "--crate-name a src/lib.rs --crate-type lib --out-dir /p/target/debug/deps -g \
          -C split-debuginfo=unpacked",
@@ -323,10 +331,8 @@ fn compile_member(text: &str, extra: &[&str]) -> (tempfile::TempDir, Roots, Stri
     arguments.push(products.clone().into());
     arguments.extend(extra.iter().map(OsString::from));
     let Parsed::Compile(invocation) = parse(&arguments, |_| None) else { panic!() };
-    let roots = Roots::derive(&invocation, &base, |name| match name {
-        "OUT_DIR" => Some(out_dir.clone().into()),
-        _ => None,
-    });
+    let variable = |name: &str| (name == "OUT_DIR").then(|| out_dir.clone().into());
+    let roots = Roots::derive(&invocation, &base, variable, |_| true);
     assert_eq!(roots.path(Root::Build), Some(&*base.join("target/debug")));
     let output = std::process::Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
         .args(roots.remap_arguments())

@@ -116,7 +116,7 @@ fn set(key: &str, text: &str, console: &Console) -> Result<ExitCode> {
             .into());
     };
     let mut text = text.to_owned();
-    if setting.field.is_path() && !text.starts_with("~/") {
+    if setting.field.is_path() && !text.is_empty() && !text.starts_with("~/") {
         text = std::path::absolute(&text)?.to_string_lossy().into_owned();
     }
     let value = parsed(setting, &text)

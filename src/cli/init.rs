@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         plan.apply()?;
     }
     if service {
-        daemon::service::install(console)?;
+        daemon::service::install(console).context("with `--no-service` none is asked for")?;
     }
     if !Plan::make()?.is_done() {
         console.warning("the file is written, and something stronger still overrides it");

@@ -28,7 +28,9 @@ impl Directory {
     }
 
     pub(super) fn put(&self, name: &str, content: &Content) -> Result<(), RemoteError> {
-        self.write(name, content).map_err(|error| refused("put", name, &error))
+        // What cannot be copied names where it comes from.
+        let to = |error| format!("{error}, to {}", self.root.display());
+        self.write(name, content).map_err(|error| refused("put", name, &to(error)))
     }
 
     /// Under a temporary name first.

@@ -21,7 +21,8 @@ impl Roots {
     /// |---|---|---|
     /// | workspace | `.` | what debuggers, backtraces and panics show for members then leads to the source from the workspace's directory, as it does without kache |
     /// | a package in Cargo's home | `/kache-cargo/registry/…` | says which crate it is, once for all crates; one substitution rule leads a debugger there |
-    /// | a package elsewhere | `/kache-package/NAME` | `./src/lib.rs` would be taken for a file of the workspace |
+    /// | a vendored package elsewhere | `/kache-package/NAME` | `./src/lib.rs` would be taken for a file of the workspace |
+    /// | a path dependency elsewhere | stays | Cargo gives its units other names in each place, and diagnostics of the packages that use it show its sources: the compiler looks for them by these names |
     /// | build | `/kache-build` | for generated sources; the same in every layout, for outputs must be a function of the key |
     ///
     /// The names begin unlike any directory in use, so that the search for a root such as
@@ -63,6 +64,7 @@ impl Roots {
         match place.root {
             Root::Workspace | Root::Package if in_cargo_home => None,
             Root::Package if self.is_in_workspace(place) => None,
+            Root::Workspace | Root::Package if self.keeps_package => None,
             Root::Workspace if self.package_name.is_none() => Some(b".".to_vec()),
             Root::Workspace | Root::Package => package(),
             Root::Build if self.keeps_build => Some(place.path.clone()),

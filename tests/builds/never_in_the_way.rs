@@ -302,6 +302,23 @@ fn a_compiler_that_fails() {
     assert_eq!(build.status.code(), Some(7));
 }
 
+/// The compiler shows the source of what a call should have been, if it finds it by the name in metadata.
+#[test]
+fn an_error_that_points_into_a_package_outside_of_the_workspace() {
+    let space = TestSpace::new();
+    space.package("near", "", &[("src/lib.rs", "pub fn take(number: u32) -> u32 { number }\n")]);
+    let main = "fn main() { near::take(\"text\"); }\n";
+    let dependency = "[workspace]\n[dependencies]\nnear = { path = \"../../near\" }\n";
+    space.package("work/app", dependency, &[("src/main.rs", main)]);
+    let source = space.path("near/src/lib.rs").display().to_string();
+    let shown = format!("--> {source}:1:8\n  |\n1 | pub fn take(number: u32)");
+    for round in ["cold", "warm"] {
+        space.remove("work/app/target");
+        let build = space.cargo("work/app", ["build"]).run();
+        assert!(build.text().contains(&shown), "{round}: {}", build.text());
+    }
+}
+
 #[test]
 fn a_compiler_that_writes_nothing() {
     check_compiler("exit 0\n", &COMPILE);

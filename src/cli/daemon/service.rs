@@ -32,15 +32,16 @@ pub(crate) fn install(console: &Console) -> Result<()> {
             .with_context(|| format!("create {}", directory.display()))?;
     }
     fs::write_new(&service.file, service.text.as_bytes(), 0o644)?;
-    console.note(&format!("wrote {}", service.file.display()));
     for command in &service.begin {
         if let Err(error) = tell(command) {
             // It would be taken for a service that runs.
             fs::remove_if_present(&service.file)?;
-            let without = "no service is made, and with `--no-service` none is asked for";
-            return Err(error.context(without));
+            return Err(
+                error.context("no service is made; a build starts a daemon where there is none")
+            );
         }
     }
+    console.note(&format!("wrote {}", service.file.display()));
     console.note("the daemon runs as a service");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::Line;
 use crate::cli::human;
 use crate::cli::workspace::runtime;
-use crate::config::Config;
+use crate::config::{Config, RemoteKind};
 use crate::remote::{Remote, RemoteError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ fn tried(config: &Config) -> Line {
         Ok(Err(error)) => {
             let remedy = match &error {
                 RemoteError::Unreachable { .. } => "check endpoint and network; builds go on",
+                _ if config.remote.kind == RemoteKind::Filesystem => {
+                    "check that the directory is there and may be written, and its disk; builds go on"
+                }
                 _ => "check bucket, credentials and permissions; builds go on",
             };
             Line::Finding(format!("remote {what}: {error}"), remedy.to_owned())
