@@ -127,6 +127,11 @@ impl Roots {
         Some(place.text(form))
     }
 
+    /// A path in full. A relative one is one of the working directory.
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        Path::new(OsStr::from_bytes(&self.working_directory)).join(path)
+    }
+
     /// Names a path relative to the longest root that contains it. A relative path is one of the
     /// working directory.
     pub fn relativize(&self, path: &[u8]) -> RootedPath {

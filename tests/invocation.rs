@@ -168,9 +168,23 @@ fn what_the_table_normalizes_is_all_that_is_dropped() {
     assert_ne!(parts_of(&lib("")), parts_of(&lib("-C incremental=/i")));
     assert_ne!(parts_of(&lib("-o /a/x")), parts_of(&lib("-o /a/y")));
     let emitted = |text: &str| parts_of(&lib(&format!("--emit {text}")));
-    assert_eq!(emitted("dep-info=/a/x.d,link"), emitted("dep-info=/b/x.d,link"));
+    let [one, other] = ["dep-info=/a/x.d,link --out-dir /a", "dep-info=/b/x.d,link --out-dir /b"];
+    assert_eq!(emitted(one), emitted(other));
     assert_ne!(emitted("dep-info=/a/x.d,link"), emitted("dep-info=/a/y.d,link"));
     assert_ne!(emitted("dep-info,link"), emitted("link,dep-info"));
+}
+
+#[test]
+fn outputs_are_named_from_the_output_directory_and_relative_ones_as_they_are() {
+    let differ = |one: &str, other: &str| {
+        assert_ne!(parts_of(&lib(one)), parts_of(&lib(other)), "{one} {other}");
+    };
+    differ("--emit link=/o/a/x --out-dir /o", "--emit link=/o/b/x --out-dir /o");
+    differ("--emit link=/o/a/x --out-dir /o", "--emit link=/o/a/x --out-dir /o/a");
+    differ("--emit link=o/x --out-dir /w/o", "--emit link=o/x --out-dir /w/q");
+    differ("--emit link=/q/x --out-dir /a", "--emit link=/q/x --out-dir /b");
+    differ("--out-dir o", "--out-dir q");
+    differ("-o o/x", "-o q/x");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::argv::Word;
 use super::{Invocation, codegen_pair, split_at_equals};
@@ -24,12 +24,15 @@ pub struct KeyPart {
 pub enum Treatment {
     /// Takes no part.
     Drop,
+    /// An absolute path takes no part.
+    DropAbsolute,
     /// Takes part without its value.
     Presence,
-    /// Only the last component of the path takes part.
+    /// Only the last component of an absolute path takes part.
     FileName,
-    /// As [`Treatment::FileName`], for each output kind's path in the list.
-    EmitFileNames,
+    /// What of an absolute path is below the output directory takes part, for each output kind's path in
+    /// the list. With any other path the output directory takes part as well.
+    EmittedNames,
     /// `.rlib` and `.rmeta` are one.
     CrateExtension,
 }
@@ -47,16 +50,21 @@ pub struct Normalization {
 pub const NORMALIZED: &[Normalization] = &[
     Normalization {
         option: "--out-dir",
-        treatment: Treatment::Drop,
+        treatment: Treatment::DropAbsolute,
         reason: "only says where outputs go; their names come from other arguments, and a path \
-                 that gets into an output is found there by the scan for roots",
+                 that gets into an output is found there by the scan for roots, unless it is \
+                 relative",
     },
     Normalization {
         option: "-o",
         treatment: Treatment::FileName,
         reason: "the directory only says where the output goes; the name is the output's",
     },
-    Normalization { option: "--emit", treatment: Treatment::EmitFileNames, reason: "as for -o" },
+    Normalization {
+        option: "--emit",
+        treatment: Treatment::EmittedNames,
+        reason: "an output's name is what its place is called from the output directory",
+    },
     Normalization {
         option: "-C incremental",
         treatment: Treatment::Presence,
@@ -96,7 +104,9 @@ impl Invocation {
             name: "program".to_owned(),
             value: file_name(program.as_bytes()).to_vec(),
         });
-        let options = self.words.iter().filter_map(|word| part(word, roots));
+        let outputs = roots.absolute(&self.output_directory());
+        let places = Places { roots, outputs };
+        let options = self.words.iter().filter_map(move |word| part(word, &places));
         let source = KeyPart {
             name: "source".to_owned(),
             value: roots.template_path(self.source.as_os_str().as_bytes()),
@@ -105,48 +115,70 @@ impl Invocation {
     }
 }
 
-fn part(word: &Word, roots: &Roots) -> Option<KeyPart> {
+/// What paths in arguments are seen from.
+struct Places<'a> {
+    roots: &'a Roots,
+    /// The output directory, absolute.
+    outputs: PathBuf,
+}
+
+fn part(word: &Word, places: &Places) -> Option<KeyPart> {
     match word {
         Word::Free(_) => None,
         Word::Flag(flag) => {
-            Some(KeyPart { name: "flag".to_owned(), value: roots.template(flag.as_bytes()) })
+            Some(KeyPart { name: "flag".to_owned(), value: places.roots.template(flag.as_bytes()) })
         }
-        Word::Valued(name @ ("-C" | "-Z"), value) => setting(name, value, roots),
-        Word::Valued(name, value) => valued((*name).to_owned(), value.as_bytes(), roots),
+        Word::Valued(name @ ("-C" | "-Z"), value) => setting(name, value, places),
+        Word::Valued(name, value) => valued((*name).to_owned(), value.as_bytes(), places),
     }
 }
 
 /// A setting is one component, under its own name; one with `=` differs from one without.
-fn setting(option: &str, value: &OsStr, roots: &Roots) -> Option<KeyPart> {
+fn setting(option: &str, value: &OsStr, places: &Places) -> Option<KeyPart> {
     let (name, value) = codegen_pair(value);
     let name = format!("{option} {name}");
     match value {
-        Some(value) => valued(name + "=", value, roots),
-        None => valued(name, b"", roots),
+        Some(value) => valued(name + "=", value, places),
+        None => valued(name, b"", places),
     }
 }
 
-fn valued(name: String, value: &[u8], roots: &Roots) -> Option<KeyPart> {
+fn valued(name: String, value: &[u8], places: &Places) -> Option<KeyPart> {
+    let roots = places.roots;
+    let is_absolute = value.starts_with(b"/");
     let value = match treatment(name.trim_end_matches('=')) {
         Some(Treatment::Drop) => return None,
+        Some(Treatment::DropAbsolute) if is_absolute => return None,
         Some(Treatment::Presence) => Vec::new(),
-        Some(Treatment::FileName) => file_name(value).to_vec(),
-        Some(Treatment::EmitFileNames) => emit_file_names(value),
+        Some(Treatment::FileName) if is_absolute => file_name(value).to_vec(),
+        Some(Treatment::EmittedNames) => places.emitted_names(value),
         Some(Treatment::CrateExtension) => {
             let stem = value.strip_suffix(b".rlib").or_else(|| value.strip_suffix(b".rmeta"));
             roots.template(stem.unwrap_or(value))
         }
-        None => roots.template(value),
+        Some(Treatment::DropAbsolute | Treatment::FileName) | None => roots.template(value),
     };
     Some(KeyPart { name, value })
 }
 
-fn emit_file_names(list: &[u8]) -> Vec<u8> {
-    let items = list.split(|&byte| byte == b',').map(|item| match split_at_equals(item) {
-        (kind, Some(path)) => [kind, b"=", file_name(path)].concat(),
-        (kind, None) => kind.to_vec(),
-    });
-    items.collect::<Vec<_>>().join(&b',')
+impl Places<'_> {
+    fn emitted_names(&self, list: &[u8]) -> Vec<u8> {
+        let items = list.split(|&byte| byte == b',').map(|item| match split_at_equals(item) {
+            (kind, Some(path)) => [kind, b"=", &self.emitted_name(path)].concat(),
+            (kind, None) => kind.to_vec(),
+        });
+        items.collect::<Vec<_>>().join(&b',')
+    }
+
+    /// Messages and dep-info name a relative path as it is, and links may lead one that does not look so
+    /// into the output directory.
+    fn emitted_name(&self, path: &[u8]) -> Vec<u8> {
+        if let Ok(inside) = Path::new(OsStr::from_bytes(path)).strip_prefix(&self.outputs) {
+            return inside.as_os_str().as_bytes().to_vec();
+        }
+        let outputs = self.roots.template_path(self.outputs.as_os_str().as_bytes());
+        [&self.roots.template(path), &b" from "[..], &outputs].concat()
+    }
 }
 
 fn file_name(path: &[u8]) -> &[u8] {

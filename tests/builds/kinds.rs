@@ -319,6 +319,40 @@ fn a_target_named_on_the_command_line() {
     assert_eq!(space.output_of(&format!("t/{triple}/debug/app")), SAMPLE_OUTPUT);
 }
 
+/// The place of the first call's output was taken for that of the second one's, and so were the names that
+/// messages and dep-info have.
+#[test]
+fn outputs_of_direct_calls_that_differ_by_directory_alone() {
+    let space = TestSpace::new();
+    space.package("p", "", &[("src/lib.rs", "pub fn value() -> i32 { 7 }\n")]);
+    let compile = |kinds: &str, directory: &str| {
+        let arguments = ["--crate-name", "p", "--crate-type", "lib", "src/lib.rs", "--emit", kinds];
+        let rest = ["-Ccodegen-units=1", "--error-format=json", "--json=artifacts", "--out-dir"];
+        let arguments = arguments.into_iter().chain(rest).chain([directory]);
+        space.rustc("p", arguments).succeed()
+    };
+    for name in ["o/a", "o/b", "o1", "o2"] {
+        fs::create_dir_all(space.path("p").join(name)).expect("a directory can be created");
+    }
+    let outputs = space.path("p/o").display().to_string();
+    for (path, compiled) in [("o/a", 1), ("o/b", 1), ("o/a", 0)] {
+        for start in ["", &format!("{}/", space.path("p").display())] {
+            let output = format!("p/{path}/p.s");
+            space.remove(&output);
+            let build = compile(&format!("asm={start}{path}/p.s,metadata"), &outputs);
+            assert_eq!(build.compiled.len(), compiled, "{start}{path}");
+            assert!(space.path(&output).exists(), "{start}{path}");
+            assert!(build.text().contains(&format!("{start}{path}/p.s")), "{}", build.text());
+        }
+    }
+    for directory in ["o1", "o2", "o1"] {
+        let build = compile("dep-info,metadata", directory);
+        let dep_info = space.read(format!("p/{directory}/p.d"));
+        assert!(dep_info.starts_with(&format!("{directory}/p.d:")), "{dep_info}");
+        assert!(build.text().contains(&format!("{directory}/p.d")), "{}", build.text());
+    }
+}
+
 #[test]
 fn arguments_in_a_response_file() {
     let space = TestSpace::new();
