@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use memchr::memmem;
 use store_format::Root;
 
+use super::text::ends_path;
 use super::{Form, Place, Roots, below};
 
 impl Roots {
@@ -102,13 +103,16 @@ impl Roots {
     }
 }
 
+/// Replaces a path, but for where the name of something else begins with it.
 fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = memmem::find(rest, from) {
-        replaced.extend_from_slice(&rest[..start]);
-        replaced.extend_from_slice(to);
-        rest = &rest[start + from.len()..];
+        let (before, found) = rest.split_at(start);
+        let (found, after) = found.split_at(from.len());
+        replaced.extend_from_slice(before);
+        replaced.extend_from_slice(if ends_path(after) { to } else { found });
+        rest = after;
     }
     replaced.extend_from_slice(rest);
     replaced

@@ -138,7 +138,7 @@ fn begins_path(before: &[u8]) -> bool {
 }
 
 /// Whether a path can end before these bytes, or go on with another component.
-fn ends_path(after: &[u8]) -> bool {
+pub(super) fn ends_path(after: &[u8]) -> bool {
     match after {
         [] => true,
         [b'\\', b' ', ..] => false,

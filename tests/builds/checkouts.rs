@@ -199,6 +199,22 @@ fn warnings_name_the_files_of_the_checkout() {
     }
 }
 
+/// The name that the one has in diagnostics begins with that of the other.
+#[test]
+fn errors_of_a_package_never_place_another_one_beside_it() {
+    let space = TestSpace::new();
+    space.package("one/ab-x", "", &[("src/lib.rs", "pub fn two(_: u32, _: u32) {}\n")]);
+    let dependencies = "[dependencies]\nab-x = { path = \"../../one/ab-x\" }\n";
+    let code = "pub fn broken() { ab_x::two(1) }\n";
+    space.package("other/ab", dependencies, &[("src/lib.rs", code)]);
+    let dependencies = "[dependencies]\nab = { path = \"../other/ab\" }\n";
+    space.package("p", dependencies, &[("src/main.rs", "fn main() {}\n")]);
+    let said = space.cargo("p", ["build"]).quiet().run().text();
+    assert!(said.contains("function defined here"), "{said}");
+    assert!(said.contains("other/ab/src/lib.rs"), "{said}");
+    assert!(!said.contains("other/ab-x"), "{said}");
+}
+
 #[test]
 fn a_macro_that_reads_a_file_of_its_package_reads_that_of_the_checkout() {
     let space = TestSpace::new();
