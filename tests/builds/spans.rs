@@ -8,14 +8,14 @@ use crate::support::toolchain::Toolchain;
 /// How a macro opens it.
 const OPEN: &str = "std::fs::read_to_string(proc_macro::Span::call_site().file())";
 
-/// `p` prints what `outer` does, a path dependency outside the workspace, whose files have other names
-/// in what is compiled. The macro's body makes a text of what it has opened.
+/// `p` prints what `outer` does, a package that looks as if it were vendored outside the workspace: its
+/// files have other names in what is compiled. The macro's body makes a text of what it has opened.
 fn with_outer(body: &str, outer: &str) -> TestSpace {
     let space = with_macro(&format!("let opened = {OPEN}; {body}"));
     space.package(
         "outer",
         "[dependencies]\npeek = { path = \"../peek\" }\n",
-        &[("src/lib.rs", outer)],
+        &[("src/lib.rs", outer), (".cargo-checksum.json", "{}")],
     );
     space.package(
         "p",
