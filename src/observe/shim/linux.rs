@@ -185,6 +185,21 @@ fn old_call(number: isize, [a, b]: [isize; 2], next: &impl Fn() -> c_long) -> Op
     })
 }
 
+/// Those that talk to others.
+fn network_call(number: isize, [a, b, c, d, e, f]: [isize; 6]) -> Option<c_long> {
+    let data = b as *const c_void;
+    Some(match number {
+        number::CONNECT => lookups::connect(a as c_int, data, c as c_uint) as c_long,
+        number::SENDTO => {
+            let address = e as *const c_void;
+            lookups::sendto(a as c_int, data, c as usize, d as c_int, address, f as c_uint)
+                as c_long
+        }
+        number::SENDMSG => lookups::sendmsg(a as c_int, data.cast(), c as c_int) as c_long,
+        _ => return None,
+    })
+}
+
 /// System calls made through the C library's door, for those that have a definition here.
 #[unsafe(no_mangle)]
 extern "C" fn syscall(
@@ -206,16 +221,24 @@ extern "C" fn syscall(
     if let Some(result) = old_call(number, [a, b], &next) {
         return result;
     }
+    if let Some(result) = network_call(number, [a, b, c, d, e, f]) {
+        return result;
+    }
     match number {
         number::OPENAT => opened(a as c_int, b as Path, c as c_int, || next() as c_int) as c_long,
         number::OPENAT2 => {
             let flags = flags_of_openat2(c as *const [u64; 3]);
             opened(a as c_int, b as Path, flags, || next() as c_int) as c_long
         }
-        number::FSTATAT | number::FACCESSAT | number::FACCESSAT2 => {
+        number::FSTATAT | number::FACCESSAT | number::FACCESSAT2 | number::UTIMENSAT => {
             let result = next();
             let flags = if number == number::FACCESSAT { 0 } else { d as c_int };
             probed_raw(a as c_int, b as Path, flags, result as isize);
+            result
+        }
+        number::STATFS => {
+            let result = next();
+            probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
             result
         }
         number::STATX => {
@@ -229,25 +252,6 @@ extern "C" fn syscall(
             next()
         }
         number::UNAME => lookups::uname(a as *mut c_void) as c_long,
-        number::CONNECT => lookups::connect(a as c_int, b as *const c_void, c as c_uint) as c_long,
-        number::SENDTO => {
-            let (data, address) = (b as *const c_void, e as *const c_void);
-            lookups::sendto(a as c_int, data, c as usize, d as c_int, address, f as c_uint)
-                as c_long
-        }
-        number::SENDMSG => {
-            lookups::sendmsg(a as c_int, b as *const lookups::Message, c as c_int) as c_long
-        }
-        number::STATFS => {
-            let result = next();
-            probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
-            result
-        }
-        number::UTIMENSAT => {
-            let result = next();
-            probed_raw(a as c_int, b as Path, 0, result as isize);
-            result
-        }
         // What the kernel does for a ring cannot be seen. Who asks for one gets the answer of a kernel that
         // has none, as in many containers, and does without.
         number::IO_URING_SETUP if log::is_open() => no_result() as c_long,
