@@ -76,7 +76,7 @@ impl Call {
     fn roots(&self, invocation: &Invocation) -> Roots {
         let find = |prefix: &str| self.lines.iter().find_map(|line| line.strip_prefix(prefix));
         let variable = |name: &str| find(&format!("env {name}=")).map(OsString::from);
-        Roots::derive(invocation, Path::new(find("cwd=").expect("a directory")), variable, |_| true)
+        Roots::derive(invocation, Path::new(find("cwd=").expect("a directory")), variable)
     }
 }
 

@@ -46,13 +46,13 @@ pub struct Run {
 pub fn main(arguments: &[OsString]) -> ! {
     std::panic::set_hook(Box::new(|panic| crate::log::error!("{panic}")));
     let account = Account::begin();
-    if let Some(real) = arguments.first().map(Path::new).filter(|real| is_gone(real)) {
-        give_up_launcher(real);
-    }
     match catch_unwind(AssertUnwindSafe(|| prepare(arguments, account))) {
         Ok(Ok(run)) => run.go(arguments),
         Ok(Err(reason)) => {
             crate::log::info!("build script run as it is: {reason}");
+            if let Some(real) = arguments.first().map(Path::new).filter(|real| is_gone(real)) {
+                give_up_launcher(real);
+            }
             exec(arguments)
         }
         Err(_) => exec(arguments),

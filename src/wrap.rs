@@ -226,9 +226,8 @@ impl Compilation {
         mut account: Account,
     ) -> Self {
         let working_directory = env::current_directory();
-        let exists = |path: &Path| fs::lstat(path).is_ok();
         let mut roots =
-            Roots::derive(&invocation, &working_directory, |name| std::env::var_os(name), exists);
+            Roots::derive(&invocation, &working_directory, |name| std::env::var_os(name));
         roots.set(Root::Sysroot, &toolchain.sysroot);
         let components = components(&config, &invocation, &roots, &toolchain, &store.memo);
         let unit = components.key();
@@ -273,6 +272,7 @@ impl Compilation {
 
     /// Runs the compiler under the observer, and stores what came out of it.
     fn compile(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
+        self.session.roots.tell_package(|path| fs::lstat(path).is_ok());
         let observer = Observer::prepare(&self.session.store.directory);
         let link_report = observer.as_ref().ok().and_then(|_| self.link_report());
         let mut command = self.command(arguments, link_report.as_ref());

@@ -47,7 +47,7 @@ impl Call {
             self.text.lines().find_map(|line| line.strip_prefix(&prefix)).map(OsString::from)
         };
         let directory = self.text.lines().find_map(|line| line.strip_prefix("cwd=")).unwrap();
-        Roots::derive(&self.invocation(), Path::new(directory), variable, |_| true)
+        Roots::derive(&self.invocation(), Path::new(directory), variable)
     }
 
     fn parts(&self) -> Vec<KeyPart> {

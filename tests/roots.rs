@@ -22,9 +22,10 @@ fn derive(arguments: &str, directory: &str, environment: &[(&str, &str)]) -> Roo
         let found = environment.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| OsString::from(value))
     };
+    let mut roots = Roots::derive(&invocation(arguments), Path::new(directory), variable);
     // What lies below `/else` is vendored.
-    let exists = |path: &Path| path.starts_with("/else");
-    Roots::derive(&invocation(arguments), Path::new(directory), variable, exists)
+    roots.tell_package(|path| path.starts_with("/else"));
+    roots
 }
 
 /// A member of a workspace, as Cargo compiles it today.
@@ -332,7 +333,7 @@ fn compile_member(text: &str, extra: &[&str]) -> (tempfile::TempDir, Roots, Stri
     arguments.extend(extra.iter().map(OsString::from));
     let Parsed::Compile(invocation) = parse(&arguments, |_| None) else { panic!() };
     let variable = |name: &str| (name == "OUT_DIR").then(|| out_dir.clone().into());
-    let roots = Roots::derive(&invocation, &base, variable, |_| true);
+    let roots = Roots::derive(&invocation, &base, variable);
     assert_eq!(roots.path(Root::Build), Some(&*base.join("target/debug")));
     let output = std::process::Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
         .args(roots.remap_arguments())

@@ -24,7 +24,7 @@ pub fn argv(data: &[u8]) {
         assert_eq!(parse(&again, file), Parsed::Compile(invocation.clone()));
     }
     let variable = |name: &str| matches!(name, "HOME" | "OUT_DIR").then(|| "/w/out".into());
-    let roots = Roots::derive(&invocation, Path::new("/w"), variable, |_| true);
+    let roots = Roots::derive(&invocation, Path::new("/w"), variable);
     let parts = invocation.normalized(&roots).collect::<Vec<_>>();
     assert!(parts.iter().any(|part| part.name == "source"));
     assert!(parts.iter().any(|part| part.name == "--crate-name"));

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::argv::Word;
 use super::{Invocation, codegen_pair, split_at_equals};
@@ -104,8 +104,7 @@ impl Invocation {
             name: "program".to_owned(),
             value: file_name(program.as_bytes()).to_vec(),
         });
-        let outputs = roots.absolute(&self.output_directory());
-        let places = Places { roots, outputs };
+        let places = Places { roots, invocation: self };
         let options = self.words.iter().filter_map(move |word| part(word, &places));
         let source = KeyPart {
             name: "source".to_owned(),
@@ -118,8 +117,7 @@ impl Invocation {
 /// What paths in arguments are seen from.
 struct Places<'a> {
     roots: &'a Roots,
-    /// The output directory, absolute.
-    outputs: PathBuf,
+    invocation: &'a Invocation,
 }
 
 fn part(word: &Word, places: &Places) -> Option<KeyPart> {
@@ -173,10 +171,11 @@ impl Places<'_> {
     /// Messages and dep-info name a relative path as it is, and links may lead one that does not look so
     /// into the output directory.
     fn emitted_name(&self, path: &[u8]) -> Vec<u8> {
-        if let Ok(inside) = Path::new(OsStr::from_bytes(path)).strip_prefix(&self.outputs) {
+        let outputs = self.roots.absolute(&self.invocation.output_directory());
+        if let Ok(inside) = Path::new(OsStr::from_bytes(path)).strip_prefix(&outputs) {
             return inside.as_os_str().as_bytes().to_vec();
         }
-        let outputs = self.roots.template_path(self.outputs.as_os_str().as_bytes());
+        let outputs = self.roots.template_path(outputs.as_os_str().as_bytes());
         [&self.roots.template(path), &b" from "[..], &outputs].concat()
     }
 }

@@ -147,9 +147,11 @@ pub(crate) fn run_path(path: &Path) -> Vec<PathBuf> {
 /// Whether an executable or library asks the kernel itself for files, also where the C library is linked:
 /// code of the Go compiler does, and that of the crate rustix.
 pub(crate) fn calls_kernel(path: &Path) -> bool {
-    any(path, false, |image| image.is_written_in_go())
-        || cfg!(target_os = "linux")
-            && any(path, false, |image| Some(asks_by_rustix(&image.symbols()?)))
+    let Ok(file) = File::open(path) else { return false };
+    images(&file).unwrap_or_default().iter().any(|image| {
+        let by_rustix = || image.symbols().is_some_and(|names| asks_by_rustix(&names));
+        image.is_written_in_go() == Some(true) || cfg!(target_os = "linux") && by_rustix()
+    })
 }
 
 /// Whether names of symbols are those of functions by which that crate opens files and looks at them.
@@ -171,13 +173,6 @@ fn asks_by_rustix(names: &[u8]) -> bool {
     ];
     let mut calls = memchr::memmem::find_iter(names, CALLS);
     calls.any(|at| ASKING.iter().any(|name| names[at + CALLS.len()..].starts_with(name)))
-}
-
-/// Whether the answer of any image in the file is yes; `in_doubt` is that of one that does not tell.
-fn any(path: &Path, in_doubt: bool, ask: impl Fn(&dyn Image) -> Option<bool>) -> bool {
-    let Ok(file) = File::open(path) else { return in_doubt };
-    let Some(images) = images(&file) else { return in_doubt };
-    images.iter().any(|image| ask(image.as_ref()).unwrap_or(in_doubt))
 }
 
 /// The images in an executable or library, if it tells where they are: a universal file has one for

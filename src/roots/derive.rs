@@ -9,9 +9,6 @@ use store_format::Root;
 use super::{Roots, below};
 use crate::invocation::{Invocation, SearchKind};
 
-/// What Cargo puts into each package of a directory that stands for a registry.
-const VENDORED: &str = ".cargo-checksum.json";
-
 impl Roots {
     /// Finds the roots of an invocation that runs in `working_directory`, with the environment
     /// `variable`. The sysroot is added by who knows it, through [`Roots::set`].
@@ -19,7 +16,6 @@ impl Roots {
         invocation: &Invocation,
         working_directory: &Path,
         variable: impl Fn(&str) -> Option<OsString>,
-        exists: impl Fn(&Path) -> bool,
     ) -> Self {
         let mut roots = Self {
             working_directory: working_directory.as_os_str().as_bytes().to_vec(),
@@ -36,9 +32,6 @@ impl Roots {
         if invocation.source.is_absolute() {
             let name = variable("CARGO_PKG_NAME").and_then(|name| name.into_string().ok());
             roots.package_name = Some(name.unwrap_or_else(|| invocation.crate_name.clone()));
-            let place = package.as_deref().unwrap_or(working_directory);
-            let is_fetched = cargo_home.as_ref().is_some_and(|home| place.starts_with(home));
-            roots.keeps_package = !is_fetched && !exists(&place.join(VENDORED));
         }
         roots.set(Root::Workspace, working_directory);
         if let Some(package) = package.filter(|path| !path.starts_with(working_directory)) {

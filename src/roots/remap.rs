@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use memchr::memmem;
 use store_format::Root;
@@ -9,7 +10,20 @@ use store_format::Root;
 use super::text::ends_path;
 use super::{Form, Place, Roots, below};
 
+/// What Cargo puts into each package of a directory that stands for a registry.
+const VENDORED: &str = ".cargo-checksum.json";
+
 impl Roots {
+    /// Leaves a package outside of the workspace where it is, unless it is a vendored one. To be called
+    /// before the mappings are asked for, which only a compilation needs.
+    pub fn tell_package(&mut self, exists: impl Fn(&Path) -> bool) {
+        let place = self.path(Root::Package).or_else(|| self.path(Root::Workspace));
+        let home = self.path(Root::CargoHome);
+        let is_fetched = |place: &Path| home.is_some_and(|home| place.starts_with(home));
+        let is_apart = |place: &Path| !is_fetched(place) && !exists(&place.join(VENDORED));
+        self.keeps_package = self.package_name.is_some() && place.is_some_and(is_apart);
+    }
+
     /// The compiler's arguments that replace roots in outputs. They go before those of the call,
     /// so that a mapping given by the user wins; among each other the last match wins, hence the
     /// longest path comes last.

@@ -94,8 +94,7 @@ impl TestSpace {
             [command.get_program()].into_iter().chain(command.get_args()).map(Into::into).collect();
         let Parsed::Compile(invocation) = parse(&call, |_| None) else { panic!("{call:?}") };
         let directory = self.path("");
-        let mut roots =
-            Roots::derive(&invocation, &directory, |name| std::env::var_os(name), |_| true);
+        let mut roots = Roots::derive(&invocation, &directory, |name| std::env::var_os(name));
         roots.set(Root::Sysroot, &self.sysroot);
         let installed = self.sysroot.join("lib/rustlib").read_dir().unwrap().flatten();
         let targets: Vec<OsString> = installed.map(|entry| entry.file_name()).collect();

@@ -32,7 +32,8 @@ next! {
 #[cfg(target_os = "linux")]
 next! {
     OPEN = "open"; OPENAT = "openat"; OPEN64 = "open64"; OPEN_2 = "__open_2";
-    OPEN_OWN = "__open"; OPEN64_OWN = "__open64"; OPEN64_2 = "__open64_2"; OPENAT64 = "openat64"; OPENAT_2 = "__openat_2";
+    OPEN_OWN = "__open"; OPEN64_OWN = "__open64"; OPEN64_2 = "__open64_2";
+    OPENAT64 = "openat64"; OPENAT_2 = "__openat_2";
     OPENAT64_2 = "__openat64_2"; CREAT64 = "creat64"; FOPEN64 = "fopen64"; FREOPEN64 = "freopen64";
     SCANDIR64 = "scandir64"; SCANDIRAT = "scandirat"; SCANDIRAT64 = "scandirat64";
 }
@@ -112,14 +113,9 @@ pub(crate) fn opened(
     let existed = may_exist && system::path_node(directory, name).is_some();
     let descriptor = open();
     if descriptor < 0 {
-        let error = system::errno();
-        if error != EFAULT {
+        if system::errno() != EFAULT {
             // SAFETY: the kernel has read the path.
-            let name = unsafe { bytes(name) };
-            failed(directory, name, error);
-            if creates || flags & O_NAMELESS != 0 {
-                ways::failed_below(directory, name, error);
-            }
+            not_opened(directory, unsafe { bytes(name) }, flags);
         }
         return descriptor;
     }
@@ -135,6 +131,15 @@ pub(crate) fn opened(
         ways::reached(directory, name, descriptor);
     }
     descriptor
+}
+
+/// Records why nothing was opened: what was to be made may lack its directory.
+fn not_opened(directory: c_int, name: &[u8], flags: c_int) {
+    let error = system::errno();
+    failed(directory, name, error);
+    if flags & (O_CREAT | O_NAMELESS) != 0 {
+        ways::failed_below(directory, name, error);
+    }
 }
 
 /// Returns whether what is open may lead on: other paths may start from there.
@@ -230,10 +235,7 @@ fn stream_opened(name: Path, mode: Path, open: impl FnOnce() -> Stream) -> Strea
     // SAFETY: as above.
     let text = unsafe { bytes(name) };
     if stream.is_null() {
-        failed(AT_FDCWD, text, system::errno());
-        if flags & O_CREAT != 0 {
-            ways::failed_below(AT_FDCWD, text, system::errno());
-        }
+        not_opened(AT_FDCWD, text, flags);
     } else {
         let is_way = record_open(AT_FDCWD, text, flags, may_exist.then_some(existed), || {
             system::path_node(AT_FDCWD, name)

@@ -13,7 +13,8 @@ type Any = *mut c_void;
 
 next! {
     CHROOT = "chroot"; GLOB = "glob"; GLOB64 = "glob64"; MOUNT = "mount"; PIVOT_ROOT = "pivot_root";
-    GETDIRENTRIES = "getdirentries"; GETDIRENTRIES64 = "getdirentries64"; SETNS = "setns"; SYSCALL = "syscall"; UNSHARE = "unshare";
+    GETDIRENTRIES = "getdirentries"; GETDIRENTRIES64 = "getdirentries64"; SETNS = "setns";
+    SYSCALL = "syscall"; UNSHARE = "unshare";
 }
 
 /// Names that must be known before they are called.
@@ -50,11 +51,12 @@ extern "C" fn getdents64(descriptor: c_int, to: *mut c_void, size: usize) -> isi
     entries_read(descriptor, kernel_call!(GETDENTS64, arguments))
 }
 
-/// Records a system call that was made without its function in the C library.
-fn probed_raw(directory: c_int, name: Path, flags: c_int, result: isize) {
+/// Records a system call that was made without its function in the C library, and returns its result.
+fn probed_raw(directory: c_int, name: Path, flags: c_int, result: c_long) -> c_long {
     if flags & AT_EMPTY_PATH == 0 {
         probes::probed(directory, name, if result < 0 { -1 } else { 0 });
     }
+    result
 }
 
 /// Whether a system call makes paths lead to other files. `argument` is its first.
@@ -175,9 +177,7 @@ fn old_call(number: isize, [a, b]: [isize; 2], next: &impl Fn() -> c_long) -> Op
     Some(match number {
         number::OPEN => opened(directory, a as Path, b as c_int, || next() as c_int) as c_long,
         number::STAT | number::LSTAT | number::ACCESS => {
-            let result = next();
-            probed_raw(directory, a as Path, 0, result as isize);
-            result
+            probed_raw(directory, a as Path, 0, next())
         }
         number::GETDENTS => entries_read(a as c_int, next() as isize) as c_long,
         number::READLINK => probes::link_read(directory, a as Path, next() as isize) as c_long,
@@ -231,21 +231,11 @@ extern "C" fn syscall(
             opened(a as c_int, b as Path, flags, || next() as c_int) as c_long
         }
         number::FSTATAT | number::FACCESSAT | number::FACCESSAT2 | number::UTIMENSAT => {
-            let result = next();
             let flags = if number == number::FACCESSAT { 0 } else { d as c_int };
-            probed_raw(a as c_int, b as Path, flags, result as isize);
-            result
+            probed_raw(a as c_int, b as Path, flags, next())
         }
-        number::STATFS => {
-            let result = next();
-            probed_raw(system::AT_FDCWD, a as Path, 0, result as isize);
-            result
-        }
-        number::STATX => {
-            let result = next();
-            probed_raw(a as c_int, b as Path, c as c_int, result as isize);
-            result
-        }
+        number::STATFS => probed_raw(system::AT_FDCWD, a as Path, 0, next()),
+        number::STATX => probed_raw(a as c_int, b as Path, c as c_int, next()),
         number::READLINKAT => probes::link_read(a as c_int, b as Path, next() as isize) as c_long,
         number::CHDIR => {
             ways::entering(system::AT_FDCWD, a as Path);

@@ -187,7 +187,7 @@ pub(crate) extern "C" fn sendmsg(socket: c_int, message: *const Message, flags: 
 
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn sendmmsg(
+extern "C" fn sendmmsg(
     socket: c_int,
     messages: *const Message,
     count: c_uint,
