@@ -343,12 +343,15 @@ impl Builds {
         wanted
     }
 
-    /// Demands are served besides: some of the transfers that are allowed are left to them.
+    /// Demands are served besides: some of the transfers that are allowed are left to them, but for one
+    /// result each at the beginning, when connections are slow and nobody demands anything yet.
     async fn fetch_all(&self, expected: &Arc<Expected>) -> usize {
-        let at_a_time = self.config.s3_concurrency.saturating_mul(3).div_ceil(4).clamp(1, 1024);
-        let permits = Arc::new(Semaphore::new(usize::try_from(at_a_time).unwrap_or(1)));
+        let allowed = usize::try_from(self.config.s3_concurrency.clamp(1, 1024)).unwrap_or(1);
+        let left_to_demands = allowed - allowed / 4..allowed;
+        let permits = Arc::new(Semaphore::new(allowed));
         let mut running = JoinSet::new();
-        for place in self.wanted(&expected.list) {
+        for (number, place) in self.wanted(&expected.list).into_iter().enumerate() {
+            let is_lent = left_to_demands.contains(&number);
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
             let (transfers, expected) = (Arc::clone(&self.transfers), Arc::clone(expected));
             running.spawn(async move {
@@ -360,7 +363,9 @@ impl Builds {
                 {
                     crate::log::warn!("a result that was fetched is not found: {error}");
                 }
-                drop(permit);
+                if is_lent {
+                    permit.forget();
+                }
                 fetched
             });
         }
