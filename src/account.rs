@@ -149,11 +149,10 @@ fn package_as_crate() -> Option<String> {
 
 /// What a compilation makes, as events and reports name it.
 pub fn kind_of(invocation: &Invocation) -> &'static str {
-    let script = invocation.crate_name.starts_with("build_script_");
     match invocation.crate_types.first() {
         _ if !invocation.emits(EmitKind::Link) => "check",
         _ if invocation.test => "test",
-        Some(CrateType::Bin) if script => "build-script",
+        Some(CrateType::Bin) if invocation.is_build_script() => "build-script",
         Some(CrateType::Bin) => "bin",
         Some(CrateType::Rlib) => "lib",
         Some(CrateType::Dylib) => "dylib",

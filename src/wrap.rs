@@ -386,7 +386,7 @@ impl Compilation {
         ReportRequest::of(&self.invocation, cache_dir, cfg!(target_os = "macos"))
     }
 
-    /// The compiler's command line: as given, with the roots remapped.
+    /// The compiler's command line: as given, with the roots remapped, and what is asked for besides.
     fn command(&self, arguments: &[OsString], link_report: Option<&ReportRequest>) -> Command {
         let lead = 1 + usize::from(self.invocation.wrapped.is_some());
         let mut command = Command::new(&arguments[0]);
@@ -396,6 +396,7 @@ impl Compilation {
         }
         command.args(link_report.map(ReportRequest::argument));
         command.args(&arguments[lead..]);
+        command.args(self.invocation.added.iter().flat_map(|setting| ["-C", setting]));
         command
     }
 

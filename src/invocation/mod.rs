@@ -158,8 +158,15 @@ pub struct Invocation {
     pub sysroot: Option<PathBuf>,
     pub incremental: Option<PathBuf>,
     pub error_format: Option<OsString>,
+    /// Asked for besides what is given, and part of the key.
+    pub added: Option<&'static str>,
     words: Vec<Word>,
 }
+
+/// What runs while something is built tells by its symbols how it asks for things: for a build script or a
+/// macro this takes the place of `-C strip=symbols`. Only what they were compiled from is to be seen of them in
+/// what is built.
+const WITH_SYMBOLS: &str = "strip=debuginfo";
 
 /// Options that make the compiler answer instead of compiling, or write what is no output.
 const SIDE_EFFECTS: &[&str] = &[
@@ -222,6 +229,7 @@ fn compile(
         sysroot: None,
         incremental: None,
         error_format: None,
+        added: None,
         words: Vec::new(),
     };
     for word in &words {
@@ -377,7 +385,19 @@ impl Invocation {
         if split_by_units && self.codegen("codegen-units") != Some(OsStr::new("1")) {
             return Err(PassReason::UnsupportedEmit);
         }
+        let is_run = self.is_build_script() || self.crate_types == [CrateType::ProcMacro];
+        if is_run && self.codegen("strip") == Some(OsStr::new("symbols")) {
+            self.words.push(Word::Valued("-C", WITH_SYMBOLS.into()));
+            self.added = Some(WITH_SYMBOLS);
+        }
         Ok(())
+    }
+
+    /// Whether a build script comes out, by the name that Cargo gives to it.
+    pub fn is_build_script(&self) -> bool {
+        self.crate_name.starts_with("build_script_")
+            && self.crate_types == [CrateType::Bin]
+            && !self.test
     }
 
     /// Whether `kind` is among the outputs.

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::fs::{self, FsError};
-use crate::invocation::{CrateType, Invocation};
+use crate::invocation::Invocation;
 
 /// The first argument by which the launcher calls kache.
 pub const WORD: &str = match layout::WORD.to_str() {
@@ -41,10 +41,7 @@ impl Launcher {
     /// The launcher that a compilation needs: one for a build script, which Cargo compiles into a
     /// directory of its own below one named `build`.
     pub fn of(invocation: &Invocation) -> Option<Self> {
-        let script = invocation.crate_name.starts_with("build_script_")
-            && invocation.crate_types == [CrateType::Bin]
-            && !invocation.test
-            && invocation.links();
+        let script = invocation.is_build_script() && invocation.links();
         let directory = invocation.out_dir.as_ref()?;
         let below_build = directory.components().any(|part| part.as_os_str() == "build");
         let mut name = OsString::from(&invocation.crate_name);

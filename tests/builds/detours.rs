@@ -296,7 +296,22 @@ fn variables_that_an_optimized_script_goes_through() {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn a_file_that_is_opened_past_the_c_library_by_rustix() {
-    let mut space = with_script(
+    let mut space = with_rustix();
+    check_right(&mut space, |space, value| drop(space.write("p/data.txt", value.text())));
+}
+
+/// A profile that asks for no symbols has the same done to its scripts.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_file_that_a_stripped_script_opens_by_rustix() {
+    let mut space = with_rustix();
+    space.set_variable("CARGO_PROFILE_DEV_STRIP", "symbols");
+    check_right(&mut space, |space, value| drop(space.write("p/data.txt", value.text())));
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn with_rustix() -> TestSpace {
+    let space = with_script(
         "use std::os::fd::FromRawFd;\n\
          let file = rustix::backend::fs::syscalls::open(c\"data.txt\");\n\
          let file = unsafe { std::fs::File::from_raw_fd(file) };\n\
@@ -313,7 +328,7 @@ fn a_file_that_is_opened_past_the_c_library_by_rustix() {
     let manifest = space.read("p/Cargo.toml");
     let dependency = "[build-dependencies]\nrustix = { path = \"../rustix\" }\n";
     space.write("p/Cargo.toml", format!("{manifest}\n{dependency}"));
-    check_right(&mut space, |space, value| drop(space.write("p/data.txt", value.text())));
+    space
 }
 
 /// A script beside a crate that copies the environment as `cc` does.
@@ -372,16 +387,19 @@ fn a_variable_that_is_looked_up_in_a_copy_of_the_environment() {
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn a_copy_of_the_environment_for_compilers_is_not_all_of_it() {
-    let mut space = with_copy(
-        "let mut command = Command::new(\"true\");\n\
-         cc::build_env::EnvSnapshot::capture().apply(&mut command);\n\
-         cc::parallel::job_token::is_told(&command);\n\
-         run(&mut command);\n\"one\".into()",
-    );
-    check_ignored(&mut space, |space| {
-        space.set_variable("FLAVOUR", "another");
-        space.set_variable("GITHUB_PATH", "/somewhere/else");
-    });
+    for strip in ["none", "symbols"] {
+        let mut space = with_copy(
+            "let mut command = Command::new(\"true\");\n\
+             cc::build_env::EnvSnapshot::capture().apply(&mut command);\n\
+             cc::parallel::job_token::is_told(&command);\n\
+             run(&mut command);\n\"one\".into()",
+        );
+        space.set_variable("CARGO_PROFILE_DEV_STRIP", strip);
+        check_ignored(&mut space, |space| {
+            space.set_variable("FLAVOUR", "another");
+            space.set_variable("GITHUB_PATH", "/somewhere/else");
+        });
+    }
 }
 
 /// The same for one that calls this for all variables.
