@@ -346,7 +346,9 @@ pub fn is_program(stat: &Stat) -> bool {
 fn presence(path: &Path) -> Option<Digest> {
     match fs::lstat(path) {
         Ok(stat) if stat.kind == FileKind::Symlink => {
-            Some(of_kind(b"through a link\0", &attributes(fs::stat(path))?.0))
+            let beyond = attributes(fs::stat(path))?;
+            let looks = [&stat.size_bytes.to_le_bytes()[..], &beyond.0].concat();
+            Some(of_kind(b"through a link of size\0", &looks))
         }
         looked => attributes(looked),
     }

@@ -176,6 +176,16 @@ fn whether_a_name_is_a_link() {
 }
 
 #[test]
+fn how_long_a_link_is() {
+    check_condition("data.symlink_metadata().unwrap().len() > 5", |space, value| {
+        space.write("p/other", "");
+        space.write("p/longer", "");
+        space.remove("p/data");
+        link_data(space, if value == Value::Two { "longer" } else { "other" });
+    });
+}
+
+#[test]
 fn a_link_that_leads_nowhere() {
     check_condition("data.symlink_metadata().is_ok()", |space, value| {
         space.remove("p/data");
