@@ -5,7 +5,7 @@
 //! An empty value means the same as an absent variable.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The configuration file to use in place of any that would be found.
 pub const CONFIG: &str = "KACHE_CONFIG";
@@ -105,10 +105,55 @@ pub fn value(name: &str) -> Option<OsString> {
 
 /// The home directory of the user: `HOME`, else what the system's user database says.
 pub fn home() -> Option<PathBuf> {
-    std::env::home_dir().filter(|home| home.is_absolute())
+    let home = std::env::var_os(HOME).filter(|home| !home.is_empty()).map(PathBuf::from);
+    home.or_else(home_in_database).filter(|home| home.is_absolute())
+}
+
+/// The C library would load others to ask more than this file, which a static executable cannot do.
+#[cfg(target_os = "linux")]
+fn home_in_database() -> Option<PathBuf> {
+    let database = crate::fs::read(Path::new("/etc/passwd")).ok()?;
+    home_of(rustix::process::getuid().as_raw(), &database)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn home_in_database() -> Option<PathBuf> {
+    std::env::home_dir()
+}
+
+/// The home directory of a user: the sixth field of the line whose third is the number.
+#[cfg(target_os = "linux")]
+fn home_of(user: u32, database: &[u8]) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let number = user.to_string();
+    let mut lines = database.split(|byte| *byte == b'\n');
+    lines.find_map(|line| {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+        let is_theirs = fields.get(2) == Some(&number.as_bytes());
+        let home = fields.get(5).filter(|home| is_theirs && !home.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(home)))
+    })
 }
 
 /// The working directory; empty if it is gone.
 pub fn current_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_default()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_of_a_user_is_in_the_line_with_the_number() {
+        let database = b"root:x:0:0:root:/root:/bin/sh\nbroken:1000\n\nnone:x:7:7:::\n\
+            one:x:1000:100:One, of many:/home/one:/bin/sh\ntwo:x:1000:1:::/bin/sh\nlast:x:100:1::/l:";
+        for (user, home) in [(0, Some("/root")), (1000, Some("/home/one")), (100, Some("/l"))] {
+            assert_eq!(home_of(user, database), home.map(PathBuf::from), "{user}");
+        }
+        for user in [1, 7, 10] {
+            assert_eq!(home_of(user, database), None, "{user}");
+        }
+    }
 }

@@ -154,3 +154,20 @@ fn a_user_who_may_not_write_the_store_builds_without_it_and_is_told_why() {
         assert!(text.contains("chmod -R g+rwX") && !text.contains("purge"), "{text}");
     }
 }
+
+/// As in a container that is run with a number for a user. The C library would look for one in libraries, which
+/// a static executable cannot load: it crashed.
+#[test]
+fn a_user_whom_no_database_knows_needs_no_home() {
+    let space = TestSpace::new();
+    if !can_run(&space) {
+        return;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=64001", "--regid=64001", "--clear-groups"]).arg(kache());
+    command.args(["config", "get", "local_max_size"]).env_clear();
+    let command = command.env("KACHE_CACHE_DIR", space.cache());
+    let output = command.current_dir("/").output().expect("it can be started");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"50000000000\n", "{output:?}");
+}
