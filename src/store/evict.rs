@@ -31,6 +31,8 @@ const BLOB_OVERHEAD_BYTES: u64 = 4096;
 /// A blob that no result names may belong to one that is about to be published, and a temporary
 /// file may be about to become a blob.
 const ORPHAN_AGE_S: u64 = 3600;
+/// The same where the store is above its cap.
+const PRESSED_AGE_S: u64 = 600;
 /// How long damaged blobs are kept for whoever wants to look at them.
 const DAMAGED_AGE_S: u64 = 7 * 24 * 3600;
 /// A store that is this part of its cap above it is far above.
@@ -235,13 +237,19 @@ impl Holdings {
             evicted.blobs.push(*digest);
         };
         evicted.size_bytes_after = before;
-        for (digest, blob) in &self.blobs {
-            let old = blob.changed_s.saturating_add(ORPHAN_AGE_S) < limits.now_s;
-            if old && !users.contains_key(digest) {
+        let orphan_age_s =
+            if before > limits.size_bytes_max { PRESSED_AGE_S } else { ORPHAN_AGE_S };
+        let mut young_bytes = 0;
+        for (digest, blob) in self.blobs.iter().filter(|(digest, _)| !users.contains_key(digest)) {
+            if blob.changed_s.saturating_add(orphan_age_s) < limits.now_s {
                 drop_blob(digest, &mut evicted);
+            } else {
+                young_bytes += blob.allocated_bytes;
             }
         }
-        let above = evicted.size_bytes_after > limits.size_bytes_max;
+        // What becomes no part of a result will go soon: no result has to go for it.
+        let is_above = |size_bytes: u64, bytes_max: u64| size_bytes - young_bytes > bytes_max;
+        let above = is_above(evicted.size_bytes_after, limits.size_bytes_max);
         let goal = limits.size_bytes_max / 100 * LOW_WATER_PERCENT;
         let mut order: Vec<&Candidate> = self.candidates.iter().collect();
         let in_use = |candidate: &Candidate| candidate.used_s + IN_USE_S > limits.now_s;
@@ -251,7 +259,7 @@ impl Holdings {
         for candidate in order {
             let age_s = limits.now_s.saturating_sub(candidate.used_s);
             let expired = limits.age_s_max > 0 && age_s > limits.age_s_max;
-            let surplus = above && evicted.size_bytes_after > goal;
+            let surplus = above && is_above(evicted.size_bytes_after, goal);
             if !expired && !surplus {
                 continue;
             }
@@ -474,6 +482,20 @@ mod tests {
         let holdings = holdings(&[(1, 1, 0, &[1, 2]), (2, 9_000_000, 0, &[2, 3])], &[]);
         let plan = holdings.plan(Limits { size_bytes_max: 2999, age_s_max: 0, now_s: NOW_S });
         assert_eq!(plan.blobs, [digest(1)]);
+    }
+
+    /// As an eviction that was broken off, or a lost index, leaves it.
+    #[test]
+    fn no_result_goes_for_blobs_that_none_names() {
+        let mut holdings = holdings(&[(1, 1, 0, &[1]), (2, 1, 0, &[2]), (3, 1, 0, &[3])], &[]);
+        holdings.candidates.truncate(1);
+        for (number, age_s) in [(2, PRESSED_AGE_S / 2), (3, PRESSED_AGE_S * 2)] {
+            let blob = holdings.blobs.get_mut(&digest(number)).expect("it is there");
+            blob.changed_s = NOW_S - age_s;
+        }
+        assert_eq!(evicted(&holdings, 3000, 0), (vec![], 3000));
+        assert_eq!(evicted(&holdings, 1500, 0), (vec![], 2000));
+        assert_eq!(evicted(&holdings, 999, 0), (vec![1], 1000));
     }
 
     #[test]
