@@ -24,6 +24,8 @@ pub(super) fn find(
     warnings: &mut Vec<ConfigWarning>,
 ) -> Option<Found> {
     if let Some(path) = variable(env::CONFIG).map(PathBuf::from) {
+        // Compilers work in many directories, and mean the same one.
+        let path = directory.map_or(path.clone(), |directory| directory.join(path));
         return match std::fs::read_to_string(&path) {
             Ok(text) => Some(Found { path, text }),
             Err(error) => {
@@ -32,13 +34,14 @@ pub(super) fn find(
             }
         };
     }
+    let is_hidden = |path: &Path| std::fs::symlink_metadata(path).is_err();
     let upward = directory.into_iter().flat_map(Path::ancestors).map(|dir| dir.join(PROJECT_FILE));
     for path in upward.chain(user_file(variable)) {
         match std::fs::read_to_string(&path) {
             Ok(text) => return Some(Found { path, text }),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             // A directory above may be closed to this user: then nothing there is meant for it.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && is_hidden(&path) => {}
             Err(error) => {
                 warnings.push(unreadable(&path, &error, "it was found before any other"));
                 return None;

@@ -329,7 +329,7 @@ pub static SETTINGS: &[Setting] = &[
         Some(env::VERIFY_COMPILES),
         "off",
         Field::Verify(|c| &mut c.verify_compiles),
-        "on a hit also compile, and compare",
+        "on a hit also compile, and compare, but for incremental libraries, which always differ",
     ),
     setting(
         "gc_max_age_hours",

@@ -99,6 +99,9 @@ fn the_nearest_file_upward_is_read_and_then_the_one_of_the_user() {
     let named = case.directory.path().join("other.toml").to_str().unwrap().to_owned();
     let case = case.variable("KACHE_CONFIG", &named);
     assert_eq!(salt(&case).as_deref(), Some("named"));
+    // Whatever directory a compiler works in.
+    let case = case.variable("KACHE_CONFIG", "../../other.toml");
+    assert_eq!(salt(&case).as_deref(), Some("named"));
 }
 
 #[test]

@@ -432,6 +432,13 @@ impl Invocation {
             || self.unstable("tune-cpu") == Some(OsStr::new("native"))
     }
 
+    /// Whether an output differs each time: where it compiles incrementally, the compiler gives objects names
+    /// that are made up, and archives keep them.
+    pub fn names_objects_at_random(&self) -> bool {
+        let archives = [CrateType::Rlib, CrateType::Staticlib];
+        self.incremental.is_some() && archives.iter().any(|it| self.crate_types.contains(it))
+    }
+
     /// The directory that receives outputs without a path of their own.
     pub fn output_directory(&self) -> PathBuf {
         match (&self.output, &self.out_dir) {

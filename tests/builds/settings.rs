@@ -75,6 +75,23 @@ fn verify_compiles_compiles_what_would_hit_and_finds_it_the_same() {
     space.build("p").assert_compiled(&[], "verified results are restored");
 }
 
+/// The compiler makes up names of objects for them: each was said to differ.
+#[test]
+fn verify_compiles_lets_libraries_that_are_compiled_incrementally_be() {
+    let mut space = TestSpace::new();
+    space.package("p", "", &[("src/lib.rs", "pub fn p() -> u32 { 1 }\n")]);
+    for (incremental, verified) in [("1", &[][..]), ("0", &["p"])] {
+        space.set_variable("CARGO_INCREMENTAL", incremental);
+        space.build("p");
+        space.remove("p/target");
+        space.set_variable("KACHE_VERIFY_COMPILES", "always");
+        space.build("p").assert_compiled(verified, incremental);
+        space.unset_variable("KACHE_VERIFY_COMPILES");
+        space.remove("p/target");
+        assert_eq!(report(&space)["summary"]["errors"], 0, "{incremental}");
+    }
+}
+
 #[test]
 fn verify_compiles_names_what_differs_from_the_stored_result() {
     let mut space = TestSpace::new();

@@ -155,6 +155,14 @@ fn a_user_who_may_not_write_the_store_builds_without_it_and_is_told_why() {
     }
 }
 
+/// A call of kache by a user whom no database knows, without any variables but these.
+fn called_by_stranger(arguments: &[&str], variables: &[(&str, &Path)]) -> std::process::Output {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=64001", "--regid=64001", "--clear-groups", "--inh-caps=-all"]);
+    command.arg(kache()).args(arguments).env_clear().envs(variables.iter().copied());
+    command.current_dir("/").output().expect("it can be started")
+}
+
 /// As in a container that is run with a number for a user. The C library would look for one in libraries, which
 /// a static executable cannot load: it crashed.
 #[test]
@@ -163,11 +171,29 @@ fn a_user_whom_no_database_knows_needs_no_home() {
     if !can_run(&space) {
         return;
     }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=64001", "--regid=64001", "--clear-groups"]).arg(kache());
-    command.args(["config", "get", "local_max_size"]).env_clear();
-    let command = command.env("KACHE_CACHE_DIR", space.cache());
-    let output = command.current_dir("/").output().expect("it can be started");
+    let store = space.cache();
+    let output =
+        called_by_stranger(&["config", "get", "local_max_size"], &[("KACHE_CACHE_DIR", &store)]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(output.stdout, b"50000000000\n", "{output:?}");
+}
+
+/// It was taken for one that is not there.
+#[test]
+fn a_configuration_file_that_its_user_may_not_read_is_named() {
+    let space = TestSpace::new();
+    if !can_run(&space) {
+        return;
+    }
+    let file = space.write("theirs/kache/config.toml", "[cache]\nlocal_max_size = \"1GB\"\n");
+    succeed(Command::new("chmod").arg("600").arg(&file));
+    let (store, place) = (space.cache(), space.path("theirs"));
+    let variables = [("KACHE_CACHE_DIR", store.as_path()), ("XDG_CONFIG_HOME", &place)];
+    let output = called_by_stranger(&["config", "get", "local_max_size"], &variables);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("cannot be read"), "{output:?}");
+    // Nothing is there for who may not even look.
+    succeed(Command::new("chmod").arg("700").arg(&place));
+    let output = called_by_stranger(&["config", "get", "local_max_size"], &variables);
+    assert!(output.status.success(), "{output:?}");
 }
