@@ -244,7 +244,7 @@ fn extracted(cache_dir: &Path) -> Result<PathBuf, Unobservable> {
 /// separators cannot be in it.
 fn loadable(library: &Path) -> Result<PathBuf, Unobservable> {
     let library = std::path::absolute(library).map_err(Unobservable::Log)?;
-    let separates = |byte: &u8| matches!(byte, b':' | b' ' | b'$');
+    let separates = |byte: &u8| *byte == b':' || cfg!(target_os = "linux") && b" $".contains(byte);
     if library.as_os_str().as_bytes().iter().any(separates) {
         let reason = "the path of the cache directory holds a space, a colon or a dollar sign";
         return Err(Unobservable::SelfTest(reason.into()));
@@ -288,7 +288,9 @@ fn observed(
     if output.status.signal() == Some(Signal::KILL.as_raw()) {
         return Err(Unobservable::Trial(io::ErrorKind::Interrupted.into()));
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    // Nobody knows it by the name that it has for now.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().replace(&*library.to_string_lossy(), "the recorder");
     if !output.status.success() || !said.is_empty() {
         return Err(failed(&format_args!("{} {said}", output.status)));
     }

@@ -449,3 +449,16 @@ fn a_remote_that_is_half_configured_is_named() {
         }
     }
 }
+
+/// What loads the recorder takes a list, which a space separates on Linux.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_whose_path_keeps_the_recorder_out_is_named_with_the_remedy() {
+    let space = Space::new();
+    let store = space.path("my store");
+    let mut command = kache(&space, &["doctor"]);
+    let output = command.env("KACHE_CACHE_DIR", store).output().unwrap();
+    let text = space.shown(&output);
+    assert!(!output.status.success() && text.contains("holds a space"), "{text}");
+    assert!(text.contains("set `local_store` to a path without"), "{text}");
+}

@@ -209,7 +209,9 @@ pub(super) fn observer(config: &Config) -> Vec<Line> {
         Ok(_) => vec![Line::Fine("compilers can be observed".to_owned())],
         Err(error) => vec![Line::Finding(
             error.to_string(),
-            "libraries without procedural macros are cached all the same".to_owned(),
+            "libraries without procedural macros alone are cached; set `local_store` to a path without \
+             spaces and colons, where programs may be run from"
+                .to_owned(),
         )],
     }
 }

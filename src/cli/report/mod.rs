@@ -220,8 +220,8 @@ fn suggestions(summary: &Summary, inventory: &Inventory, config: &Config) -> Vec
     if summary.fallbacks > 0 {
         let units = human::plural(summary.fallbacks, "compilation", "compilations");
         suggestions.push(format!(
-            "{units} could not be observed: a statically linked or privileged compiler or linker \
-             keeps the observer out."
+            "{units} could not be observed: `kache doctor` says whether that works here. Where it does, \
+             a statically linked or privileged compiler or linker keeps the observer out."
         ));
     }
     if summary.lookups() >= 20 && summary.hits() * 2 < summary.lookups() {
