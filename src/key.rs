@@ -13,7 +13,7 @@ use crate::inputs::{Inputs, finish, frame};
 use crate::memo::Memo;
 
 /// Changes whenever the meaning of a component does: older keys are then never found again.
-const KEY_VERSION: u32 = 4;
+const KEY_VERSION: u32 = 5;
 
 /// One component of a unit key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What a compilation read and what it made, from its observation and its dep-info.
 //!
 //! The observation is the truth; dep-info is always part of it, so that what either one misses the
-//! other may still hold. Without an observation a library whose dependencies hold no procedural
-//! macro can rely on dep-info alone, and nothing else is stored.
+//! other may still hold. Without an observation a library that the compiler itself makes of Rust alone,
+//! with no procedural macro among its dependencies, can rely on dep-info, and nothing else is stored.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -81,7 +81,7 @@ pub fn of_compilation(
             );
         }
         Err(reason) => {
-            if !predicted.complete || invocation.links() || may_expand_macros(invocation) {
+            if !predicted.complete || !dep_info_tells(compilation) {
                 return Err(Reason::Unobserved(reason));
             }
         }
@@ -182,6 +182,18 @@ fn named<'a>(dep_info: &'a DepInfo, roots: &'a Roots) -> impl Iterator<Item = In
     dep_info.files.iter().map(|path| named_file(path, roots)).chain(variables)
 }
 
+/// Whether dep-info names all that is read besides what arguments name: where the compiler itself is called,
+/// and not clippy or another program that runs it, and takes in nothing but Rust.
+fn dep_info_tells(compilation: &Compilation) -> bool {
+    let Compilation { invocation, toolchain, .. } = compilation;
+    invocation.wrapped.is_none()
+        && toolchain.is_run_by(&invocation.program)
+        && !invocation.links()
+        && !invocation.takes_native_libraries()
+        && !invocation.is_unstable()
+        && !may_expand_macros(invocation)
+}
+
 /// Whether a procedural macro is anywhere that this compilation may load one from.
 fn may_expand_macros(invocation: &Invocation) -> bool {
     let directories = invocation.search_paths.iter().filter(|(kind, _)| {
@@ -190,10 +202,12 @@ fn may_expand_macros(invocation: &Invocation) -> bool {
     let is_dynamic = |name: &OsStr| {
         [&b".so"[..], b".dylib", b".dll"].iter().any(|suffix| name.as_bytes().ends_with(suffix))
     };
-    directories.into_iter().any(|(_, directory)| match fs::list_names(directory) {
-        Ok(names) => names.iter().any(|name| is_dynamic(name)),
-        Err(error) => !error.is_absent(),
-    })
+    let given = invocation.externs.iter().filter_map(|given| given.path.as_ref());
+    given.into_iter().any(|path| is_dynamic(path.as_os_str()))
+        || directories.into_iter().any(|(_, directory)| match fs::list_names(directory) {
+            Ok(names) => names.iter().any(|name| is_dynamic(name)),
+            Err(error) => !error.is_absent(),
+        })
 }
 
 /// What the rules need to know of the compilation.

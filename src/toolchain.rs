@@ -48,6 +48,13 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// Whether a program is this toolchain's compiler itself, and nothing that runs it.
+    pub fn is_run_by(&self, program: &OsStr) -> bool {
+        let compiler = fs::real_path(&self.sysroot.join("bin/rustc"));
+        let program = executable(program).and_then(|program| Ok(fs::real_path(&program)?));
+        compiler.is_ok_and(|compiler| program.is_ok_and(|program| program == compiler))
+    }
+
     /// The targets whose files the digest covers: others may be installed.
     pub fn targets(&self) -> Vec<OsString> {
         let rustlib = self.sysroot.join(RUSTLIB);

@@ -432,6 +432,21 @@ impl Invocation {
             || self.unstable("tune-cpu") == Some(OsStr::new("native"))
     }
 
+    /// Whether native libraries may go into the outputs.
+    pub fn takes_native_libraries(&self) -> bool {
+        let finds = |kind: &SearchKind| {
+            matches!(kind, SearchKind::Native | SearchKind::Framework | SearchKind::All)
+        };
+        let are_named = !self.native_libraries.is_empty();
+        self.emits(EmitKind::Link)
+            && (are_named || self.search_paths.iter().any(|(kind, _)| finds(kind)))
+    }
+
+    /// Whether `-Z` asks for anything: such options may name what no one knows of here.
+    pub fn is_unstable(&self) -> bool {
+        self.words.iter().any(|word| matches!(word, Word::Valued("-Z", _)))
+    }
+
     /// Whether an output differs each time: where it compiles incrementally, the compiler gives objects names
     /// that are made up, and archives keep them.
     pub fn names_objects_at_random(&self) -> bool {

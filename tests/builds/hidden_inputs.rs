@@ -119,7 +119,7 @@ pub(crate) fn with_native_value() -> TestSpace {
 }
 
 /// Puts the object of a value into a static library.
-fn archive(space: &TestSpace, library: &str, value: Value) {
+pub(crate) fn archive(space: &TestSpace, library: &str, value: Value) {
     let path = space.path(library);
     std::fs::create_dir_all(path.parent().expect("a library has a directory"))
         .expect("a directory can be created");

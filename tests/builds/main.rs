@@ -22,3 +22,5 @@ mod scripts;
 mod settings;
 mod spans;
 mod streaming;
+#[cfg(target_os = "linux")]
+mod unobserved;
