@@ -165,6 +165,7 @@ fn label(input: &Input) -> Vec<u8> {
         InputKind::Program => "program",
         InputKind::DependencyMetadata => "dependency (metadata)",
         InputKind::DependencyLibrary => "dependency (library)",
+        InputKind::RootLocation if input.name.root.is_none() => "how the directories lie",
         InputKind::RootLocation => "location of",
         InputKind::LinkTarget => "link target of",
         InputKind::Machine => "this machine's",

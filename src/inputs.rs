@@ -108,7 +108,7 @@ impl<'a> Inputs<'a> {
             InputKind::Program => self.program(input),
             InputKind::DependencyMetadata => self.dependency(&self.path(input)?, &METADATA_FIRST),
             InputKind::DependencyLibrary => self.dependency(&self.path(input)?, &LIBRARY_FIRST),
-            InputKind::RootLocation => self.root_location(input.name.root?),
+            InputKind::RootLocation => self.root_location(input.name.root),
             InputKind::Machine => machine(&input.name.path),
         }
     }
@@ -248,7 +248,8 @@ impl<'a> Inputs<'a> {
         Some(finish(&hasher))
     }
 
-    fn root_location(&self, root: Root) -> Option<Digest> {
+    fn root_location(&self, root: Option<Root>) -> Option<Digest> {
+        let Some(root) = root else { return Some(of_kind(b"layout\0", &self.roots.layout())) };
         let path = self.roots.path(root)?;
         Some(of_kind(b"location\0", path.as_os_str().as_bytes()))
     }

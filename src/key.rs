@@ -36,6 +36,8 @@ pub enum Component {
     HostCpu,
     /// Whether paths are remapped, and so whether outputs may name the place of this build.
     PathNormalization,
+    /// What outputs call the directory of a package outside of the workspace.
+    SourceName,
 }
 
 impl Component {
@@ -51,6 +53,7 @@ impl Component {
             Self::ExtraInputs => "extra_inputs",
             Self::HostCpu => "host processor",
             Self::PathNormalization => "path normalization",
+            Self::SourceName => "name of the package's directory",
         }
     }
 }

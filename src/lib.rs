@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod account;
+pub mod bound;
 pub mod changed;
 #[cfg_attr(
     not(test),

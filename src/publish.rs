@@ -8,39 +8,32 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use store_format::{
-    ActionKey, Inline, Input, InputKind, Manifest, ManifestList, Output, ResultRecord, Root,
-    RootedPath, UnitKey, dep_info,
+    ActionKey, Inline, Manifest, ManifestList, Output, ResultRecord, UnitKey, dep_info,
 };
 
+use crate::bound;
 use crate::changed;
 use crate::client;
 use crate::compile::Compiled;
 use crate::config::Config;
 use crate::explain;
-use crate::fs::{self, FileKind};
 use crate::index::Kind;
 use crate::inputs::Inputs;
 use crate::key::action_key;
-use crate::library_path;
 use crate::observe::{IncompleteReason, Observation};
 use crate::outcome::Reason;
 use crate::process;
 use crate::queue::Entry;
-use crate::roots::{RootSet, names};
 use crate::seen::Seen;
 use crate::session::Session;
 use crate::store::evict::{is_due, is_far_above};
 use crate::store::ingest::{IngestError, Ingested, Wanted, ingest};
 use crate::store::{Store, current_boot};
-
-/// Bytes of a file that are looked through at a time.
-const WINDOW_BYTES: usize = 1 << 20;
 
 /// Whether an action ended in a way that can be stored.
 pub fn worth_keeping(
@@ -113,7 +106,7 @@ fn store(
 ) -> Result<ResultRecord, Reason> {
     let failed = |error: &dyn std::fmt::Display| Reason::StoreFailed(error.to_string());
     let mut manifest = Manifest { inputs: seen.inputs };
-    let read = roots_read(session, &manifest);
+    let read = bound::roots_read(session, &manifest);
     let wanted = Wanted { roots: &session.roots, read, traces: &seen.traces };
     let mut ingested = ingest_all(session, compiled, &seen.outputs, started_ns, wanted)?;
     let stdout = session.roots.template(&compiled.stdout);
@@ -129,8 +122,11 @@ fn store(
     let mut said = session.roots.surviving(&compiled.stdout);
     said.extend(session.roots.surviving(&compiled.stderr));
     said.extend(ingested.said);
-    bound.extend(roots_named(session, &manifest, said));
-    manifest.inputs.extend(bound.iter().map(location));
+    bound.extend(bound::roots_named(session, &manifest, said));
+    bound.extend(bound::roots_given(session, &manifest));
+    let layout = bound::is_by_layout(&session.roots, &manifest).then_some(None);
+    let places = bound.iter().map(Some).chain(layout);
+    manifest.inputs.extend(places.map(bound::location));
     manifest.inputs.sort();
     manifest.inputs.dedup();
     for output in &mut ingested.outputs {
@@ -259,71 +255,6 @@ pub fn look_at_store(config: &Config, look: Look) -> Option<Child> {
         process::wait_for_end(collector.id(), EVICTION_MAX);
     }
     Some(collector)
-}
-
-/// The roots in the values of the variables that were read: where an output hides text, it may
-/// contain these in a form that no scan finds.
-fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
-    let mut read = RootSet::default();
-    for input in manifest.inputs.iter().filter(|input| input.kind == InputKind::Variable) {
-        let name = OsStr::from_bytes(&input.name.path);
-        let value = library_path::variable(&session.roots, name).unwrap_or_default();
-        read.extend(session.roots.surviving(value.as_bytes()));
-    }
-    read
-}
-
-/// The roots that files name by their paths, as far as inputs are found from there or texts that came out
-/// `said` them: such a path means this place everywhere, and not that of another checkout.
-fn roots_named(session: &Session, manifest: &Manifest, said: RootSet) -> RootSet {
-    let roots = &session.roots;
-    let bases = manifest.inputs.iter().filter_map(|input| roots.base(&input.name));
-    let own = |root| Some((roots.path(root)?.as_os_str().as_bytes().to_vec(), root));
-    let bases: BTreeSet<(Vec<u8>, Root)> = bases.chain(said.iter().filter_map(own)).collect();
-    // The bytes around a path tell whether it is one.
-    let overlap = bases.iter().map(|(base, _)| base.len()).max().unwrap_or(0) + 2;
-    let mut named = RootSet::default();
-    let read = manifest.inputs.iter();
-    for input in read.filter(|input| matches!(input.kind, InputKind::File | InputKind::Program)) {
-        if bases.iter().all(|(_, root)| named.contains(*root)) {
-            break;
-        }
-        let Some(path) = roots.resolve(&input.name).filter(|path| may_name(input, path)) else {
-            continue;
-        };
-        let scanned = fs::read_in_windows(&path, WINDOW_BYTES, |window| {
-            for (base, root) in &bases {
-                if !named.contains(*root) && names(window, base) {
-                    named.insert(*root);
-                }
-            }
-            overlap.min(window.len())
-        });
-        // It has no value either, which is told when that is asked for.
-        if let Err(error) = scanned {
-            crate::log::debug!("{error}");
-        }
-    }
-    named
-}
-
-/// Whether a file is looked into for the checkout's path. What a toolchain or the registry brought is the
-/// same in every checkout, and what a build made is known by its content; of the files outside, those
-/// that people write are small.
-fn may_name(input: &Input, path: &Path) -> bool {
-    const WRITTEN_BYTES_MAX: u64 = 1 << 20;
-    let bytes_max = match input.name.root {
-        Some(Root::Workspace | Root::Package) => u64::MAX,
-        Some(Root::Build | Root::Sysroot) => return false,
-        Some(Root::CargoHome) if input.name.path.starts_with(b"registry/") => return false,
-        Some(Root::CargoHome | Root::Home) | None => WRITTEN_BYTES_MAX,
-    };
-    // To read a pipe may take for ever.
-    fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.size_bytes <= bytes_max)
-}
-
-fn location(root: Root) -> Input {
-    Input { kind: InputKind::RootLocation, name: RootedPath { root: Some(root), path: Vec::new() } }
 }
 
 /// Puts a manifest in front of those that are known of its unit.

@@ -15,6 +15,7 @@ mod remap;
 mod search;
 mod text;
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ pub use text::names;
 /// All roots, in the order in which equal places are named: the first one wins.
 const ROOTS: [Root; 6] =
     [Root::Workspace, Root::Package, Root::Build, Root::CargoHome, Root::Sysroot, Root::Home];
+
+/// Directories whose content is the system's, wherever in them a checkout is.
+const SYSTEM: [&[u8]; 4] = [b"/usr", b"/usr/local", b"/opt", b"/var"];
 
 /// A set of roots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,13 +146,12 @@ impl Roots {
             joined = [&self.working_directory[..], path].join(&b'/');
             &joined
         };
-        let home = self.bytes(Root::Home, Form::Plain).map_or(0, components);
         for place in self.places.iter().filter(|place| place.root != Root::Home) {
             if let Some(rest) = below(path, &place.path) {
                 return RootedPath { root: Some(place.root), path: rest.to_vec() };
             }
         }
-        if let Some(near) = self.beside(path, home) {
+        if let Some(near) = self.beside(path) {
             return near;
         }
         match self.bytes(Root::Home, Form::Plain).and_then(|home| below(path, home)) {
@@ -159,20 +162,12 @@ impl Roots {
 
     /// A path above or beside a root that belongs to the checkout, named by way of `..`: whoever
     /// found it by going up finds another file in another checkout. Home's own files, and those
-    /// that share nothing but `/` with a root, are named from there.
-    fn beside(&self, path: &[u8], home_components: usize) -> Option<RootedPath> {
-        let shared = |place: &&Place| {
-            let pairs = parts(path).zip(parts(&place.path));
-            pairs.take_while(|(ours, theirs)| ours == theirs).count()
-        };
-        let of_checkout =
-            |place: &&Place| matches!(place.root, Root::Workspace | Root::Package | Root::Build);
-        let place = self.places.iter().filter(of_checkout).max_by_key(shared)?;
+    /// that share nothing but `/` or a directory of the system with a root, are named from there.
+    fn beside(&self, path: &[u8]) -> Option<RootedPath> {
+        let shared = |place: &&Place| shared(path, &place.path);
+        let place = self.of_checkout().max_by_key(shared)?;
         let common = shared(&place);
-        let in_home = self
-            .bytes(Root::Home, Form::Plain)
-            .is_some_and(|home| below(&place.path, home).is_some());
-        if common == 0 || in_home && common <= home_components {
+        if common <= components(self.known(place)) {
             return None;
         }
         let mut name = b"../".repeat(components(&place.path) - common);
@@ -184,17 +179,87 @@ impl Roots {
         Some(RootedPath { root: Some(place.root), path: name })
     }
 
+    /// The roots that differ between checkouts.
+    fn of_checkout(&self) -> impl Iterator<Item = &Place> {
+        let belongs =
+            |place: &&Place| matches!(place.root, Root::Workspace | Root::Package | Root::Build);
+        self.places.iter().filter(belongs)
+    }
+
+    /// The directory with a root in it whose own files are not named by way of `..`: the user's or one of the
+    /// system; empty for `/`.
+    fn known<'a>(&'a self, place: &Place) -> &'a [u8] {
+        let all = SYSTEM.iter().copied().chain(self.bytes(Root::Home, Form::Plain));
+        let known = all.filter(|known| below(&place.path, known).is_some());
+        known.max_by_key(|known| known.len()).unwrap_or_default()
+    }
+
+    /// Whether a path that no root contains is below a directory of the system that has the checkout in it:
+    /// whoever found it by going up finds another one in a checkout elsewhere.
+    pub fn is_near(&self, path: &[u8]) -> bool {
+        self.of_checkout().any(|place| {
+            let known = self.known(place);
+            SYSTEM.contains(&known) && below(path, known).is_some()
+        })
+    }
+
+    /// Whether one of these paths, of which there is one outside of the checkout, was looked for in one
+    /// directory after the other on the way up from it.
+    pub fn are_looked_for_upward(&self, paths: &HashSet<Vec<u8>>) -> bool {
+        self.of_checkout().any(|place| {
+            let is_also_lower = |path: &Vec<u8>| {
+                let common = shared(path, &place.path);
+                let is_beside = common < components(&place.path) && common < components(path);
+                let way = parts(&place.path).take(common + 1).chain(parts(path).skip(common));
+                is_beside
+                    && paths
+                        .contains(&way.flat_map(|part| [b"/", part].concat()).collect::<Vec<u8>>())
+            };
+            paths.iter().any(is_also_lower)
+        })
+    }
+
+    /// How the roots lie to each other: whoever goes up from one comes through others, and by as many
+    /// directories, where this is the same.
+    pub fn layout(&self) -> Vec<u8> {
+        let home = self.bytes(Root::Home, Form::Plain).unwrap_or_default();
+        let mut layout = Vec::new();
+        for root in ROOTS {
+            let Some(place) = self.places.iter().find(|place| place.root == root) else { continue };
+            let contains =
+                |other: &&Place| other.root != root && below(&place.path, &other.path).is_some();
+            let holder = self.places.iter().find(contains).map_or(0, |holder| holder.root as u8);
+            let known = self.known(place);
+            // Home goes by a name of its own, and what is above it by none.
+            let literal = if known == home { parent(home) } else { known };
+            let depths = [components(&place.path), components(known)];
+            layout.extend_from_slice(format!("{} {holder} {depths:?} ", root as u8).as_bytes());
+            layout.extend_from_slice(literal);
+            layout.push(b'\n');
+        }
+        layout
+    }
+
     /// The directory that a name starts from, and its root: the root itself, or one above it for a name
     /// by way of `..`.
     pub fn base(&self, name: &RootedPath) -> Option<(Vec<u8>, Root)> {
         let root = name.root?;
-        let mut base = self.bytes(root, Form::Plain)?;
-        let mut rest = name.path.as_slice();
-        while let Some(below) = rest.strip_prefix(b"../") {
-            base = &base[..base.iter().rposition(|byte| *byte == b'/')?];
-            rest = below;
-        }
+        let (steps, _) = upward(&name.path);
+        let base = (0..steps).fold(self.bytes(root, Form::Plain)?, |base, _| parent(base));
         Some((base.to_vec(), root))
+    }
+
+    /// The path that a name stands for here, without `..`.
+    pub fn flat(&self, name: &RootedPath) -> Option<Vec<u8>> {
+        let Some((mut path, _)) = self.base(name) else {
+            return name.root.is_none().then(|| name.path.clone());
+        };
+        let (_, rest) = upward(&name.path);
+        if !rest.is_empty() {
+            path.push(b'/');
+            path.extend_from_slice(rest);
+        }
+        Some(path)
     }
 
     /// The path that a name stands for here; `None` if its root is unknown.
@@ -227,6 +292,25 @@ fn below<'a>(path: &'a [u8], root: &[u8]) -> Option<&'a [u8]> {
         [b'/', rest @ ..] => Some(rest),
         _ => None,
     }
+}
+
+/// How many times a name goes up, and what is behind that.
+fn upward(mut name: &[u8]) -> (usize, &[u8]) {
+    let mut steps = 0;
+    while let Some(rest) = below(name, b"..") {
+        (steps, name) = (steps + 1, rest);
+    }
+    (steps, name)
+}
+
+/// The path of the directory that a path is in; empty for `/`.
+fn parent(path: &[u8]) -> &[u8] {
+    &path[..memchr::memrchr(b'/', path).unwrap_or(0)]
+}
+
+/// How many components two paths have in common at their beginnings.
+fn shared(one: &[u8], other: &[u8]) -> usize {
+    parts(one).zip(parts(other)).take_while(|(ours, theirs)| ours == theirs).count()
 }
 
 /// The components of an absolute path.

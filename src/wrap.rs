@@ -206,6 +206,10 @@ fn components(
     for part in invocation.normalized(roots) {
         components.add_named(Component::Argument, part.name, part.value);
     }
+    // Outputs name sources by it: a package in a registry and the same one elsewhere are two.
+    let directory = roots.path(Root::Workspace).filter(|_| config.path_normalize);
+    let name = directory.and_then(|path| roots.remapped(path.as_os_str().as_bytes()));
+    components.add(Component::SourceName, name.unwrap_or_default());
     for name in ALWAYS_READ {
         let value = std::env::var_os(name).unwrap_or_default();
         components.add_named(Component::Variable, name.to_owned(), value.into_encoded_bytes());

@@ -94,6 +94,20 @@ fn the_longest_root_names_a_path() {
     assert_eq!(roots.resolve(&foreign), None);
 }
 
+/// As images of containers have them.
+#[test]
+fn what_the_system_has_beside_a_checkout_is_not_named_from_there() {
+    let roots = derive("--crate-name a src/lib.rs", "/usr/src/app", &[("HOME", "/root")]);
+    let named = |path: &str| {
+        let rooted = roots.relativize(path.as_bytes());
+        (rooted.root, String::from_utf8(rooted.path).unwrap())
+    };
+    assert_eq!(named("/usr/lib/libc.so"), (None, "/usr/lib/libc.so".into()));
+    assert_eq!(named("/usr/src/other/x"), (Some(Root::Workspace), "../other/x".into()));
+    assert!(roots.is_near(b"/usr/lib/libc.so") && !roots.is_near(b"/etc/passwd"));
+    assert!(!member().is_near(b"/usr/lib/libc.so"));
+}
+
 #[test]
 fn only_whole_components_are_replaced_in_text() {
     let roots = member();

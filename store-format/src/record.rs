@@ -53,7 +53,8 @@ pub enum InputKind {
     DependencyMetadata = 7,
     /// A compiled crate, named without its extension: its library for units that link.
     DependencyLibrary = 8,
-    /// The literal path of a root, for outputs that contain it; the name is empty.
+    /// The literal path of a root, for outputs that contain it, or without a root how all of them lie to
+    /// each other; the name is empty.
     RootLocation = 9,
     /// The target of a symbolic link, or its absence.
     LinkTarget = 10,

@@ -24,3 +24,4 @@ mod spans;
 mod streaming;
 #[cfg(target_os = "linux")]
 mod unobserved;
+mod upward;
