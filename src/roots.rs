@@ -85,6 +85,8 @@ pub struct Roots {
     package_name: Option<String>,
     /// It is a path dependency: Cargo tells its units apart by that path, and diagnostics of others name it.
     keeps_package: bool,
+    /// Where the sources of the standard library are here, and what the compiler calls that elsewhere.
+    library: Option<(Vec<u8>, Vec<u8>)>,
     /// Outputs must name the build directory as it is, for a debugger to find files there.
     keeps_build: bool,
 }

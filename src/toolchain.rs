@@ -43,6 +43,8 @@ const TARGET: &str = "--target";
 pub struct Toolchain {
     pub digest: Digest,
     pub sysroot: PathBuf,
+    /// The commit that it was made from; empty if it says none.
+    pub commit: String,
     /// What the digest covers, by their paths.
     files: Vec<ToolchainFile>,
 }
@@ -203,6 +205,7 @@ fn from_record(record: ToolchainRecord) -> Toolchain {
     Toolchain {
         digest: record.digest,
         sysroot: PathBuf::from(OsString::from_vec(record.sysroot)),
+        commit: String::from_utf8(record.commit).unwrap_or_default(),
         files: record.files,
     }
 }
@@ -321,6 +324,7 @@ fn examine(
         files,
         digest: finish(&hasher),
         sysroot: sysroot.into_os_string().into_vec(),
+        commit: told.commit.into_bytes(),
     };
     store.index.put(Kind::Toolchain, &key, &record.encode())?;
     Ok(from_record(record))
@@ -369,21 +373,32 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), FsError> {
 struct Told {
     sysroot: PathBuf,
     host: OsString,
+    commit: String,
 }
 
 /// Runs the compiler for what only it can tell. A driver such as clippy's answers like `rustc`.
 fn tell(program: &Path) -> Option<Told> {
-    const QUESTION: [&str; 4] = ["--print", "sysroot", "--print", "target-libdir"];
-    let ask = |words: &[&str]| {
-        let output = Command::new(program).args(words).args(QUESTION).output().ok()?;
-        output.status.success().then_some(output)
+    const PLACES: [&str; 4] = ["--print", "sysroot", "--print", "target-libdir"];
+    let ask = |called: &[&str], question: &[&str]| {
+        let output = Command::new(program).args(called).args(question).output().ok()?;
+        output.status.success().then_some(output.stdout)
     };
     // A script around the compiler is called like it, whatever its name is.
     let is_compiler = program.file_stem().is_some_and(|stem| stem == "rustc");
-    let output = if is_compiler { ask(&[]) } else { ask(&["rustc"]).or_else(|| ask(&[])) }?;
-    let mut lines = output.stdout.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
+    let as_driver = if is_compiler { None } else { ask(&["rustc"], &PLACES) };
+    let called: &[&str] = if as_driver.is_some() { &["rustc"] } else { &[] };
+    let places = as_driver.or_else(|| ask(called, &PLACES))?;
+    let mut lines = places.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
     let (sysroot, libraries) = (lines.next()?, Path::new(lines.next()?));
     // <sysroot>/lib/rustlib/<host>/lib
     let host = libraries.parent()?.file_name()?.to_owned();
-    Some(Told { sysroot: sysroot.into(), host })
+    let version = ask(called, &["-vV"]).unwrap_or_default();
+    Some(Told { sysroot: sysroot.into(), host, commit: commit(&version) })
+}
+
+/// The commit in a compiler's answer to `-vV`; empty if it was not made from one.
+fn commit(version: &[u8]) -> String {
+    let version = String::from_utf8_lossy(version);
+    let told = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    told.filter(|commit| *commit != "unknown").unwrap_or_default().to_owned()
 }

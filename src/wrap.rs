@@ -279,7 +279,9 @@ impl Compilation {
 
     /// Runs the compiler under the observer, and stores what came out of it.
     fn compile(&mut self, reason: Reason, arguments: &[OsString]) -> ExitStatus {
-        self.session.roots.tell_package(|path| fs::lstat(path).is_ok());
+        let exists = |path: &Path| fs::lstat(path).is_ok();
+        self.session.roots.tell_package(exists);
+        self.session.roots.tell_library(&self.toolchain.commit, exists);
         let observer = Observer::prepare(&self.session.store.directory);
         let link_report = observer.as_ref().ok().and_then(|_| self.link_report());
         let mut command = self.command(arguments, link_report.as_ref());

@@ -247,6 +247,20 @@ fn the_compiler_is_told_the_longest_root_last() {
     assert_eq!(arguments(&split), ["--remap-path-prefix=/p=.", build]);
 }
 
+/// The compiler finds them where they are, and names that place instead of what the toolchain was made with.
+#[test]
+fn sources_of_the_standard_library_keep_their_name_where_they_are_installed() {
+    let mut roots = member();
+    roots.set(Root::Sysroot, Path::new("/rust"));
+    roots.tell_library("abc", |_| false);
+    let first = |roots: &Roots| roots.remap_arguments()[0].clone();
+    assert_eq!(first(&roots), "--remap-path-prefix=/p=.");
+    roots.tell_library("abc", |path| path == Path::new("/rust/lib/rustlib/src/rust"));
+    assert_eq!(first(&roots), "--remap-path-prefix=/rust/lib/rustlib/src/rust=/rustc/abc");
+    let shown = roots.unmap(b"--> /rustc/abc/library/core/src/lib.rs:1");
+    assert_eq!(shown, b"--> /rust/lib/rustlib/src/rust/library/core/src/lib.rs:1");
+}
+
 fn any_roots() -> impl Strategy<Value = Roots> {
     let name = "[ab][ab .]{0,2}";
     prop::collection::vec((0..6_usize, prop::collection::vec(name, 1..4)), 0..7).prop_map(|list| {
@@ -347,9 +361,18 @@ fn compile_member(text: &str, extra: &[&str]) -> (tempfile::TempDir, Roots, Stri
     arguments.extend(extra.iter().map(OsString::from));
     let Parsed::Compile(invocation) = parse(&arguments, |_| None) else { panic!() };
     let variable = |name: &str| (name == "OUT_DIR").then(|| out_dir.clone().into());
-    let roots = Roots::derive(&invocation, &base, variable);
+    let mut roots = Roots::derive(&invocation, &base, variable);
     assert_eq!(roots.path(Root::Build), Some(&*base.join("target/debug")));
-    let output = std::process::Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+    let compiler =
+        || std::process::Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    let told = |question: &[&str]| {
+        String::from_utf8(compiler().args(question).output().unwrap().stdout).unwrap()
+    };
+    roots.set(Root::Sysroot, Path::new(told(&["--print", "sysroot"]).trim_end()));
+    let version = told(&["-vV"]);
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    roots.tell_library(commit.unwrap(), |path| path.exists());
+    let output = compiler()
         .args(roots.remap_arguments())
         .args(&arguments[1..])
         .current_dir(&base)
@@ -363,7 +386,8 @@ fn compile_member(text: &str, extra: &[&str]) -> (tempfile::TempDir, Roots, Stri
 
 const MEMBER: &str = "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\n\
                       pub fn own() -> &'static str { file!() }\n\
-                      pub fn generic<T>(_: T) { panic!() }\n";
+                      pub fn generic<T>(_: T) { panic!() }\n\
+                      pub fn of_library(list: &mut Vec<String>) { list.insert(9, list[3].clone()) }\n";
 
 #[test]
 fn outputs_of_the_compiler_in_use_hold_no_root_and_diagnostics_get_theirs_back() {

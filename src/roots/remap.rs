@@ -13,6 +13,9 @@ use super::{Form, Place, Roots, below};
 /// What Cargo puts into each package of a directory that stands for a registry.
 const VENDORED: &str = ".cargo-checksum.json";
 
+/// Where the standard library's sources are in a sysroot that has them.
+const LIBRARY: &str = "lib/rustlib/src/rust";
+
 impl Roots {
     /// Leaves a package outside of the workspace where it is, unless it is a vendored one. To be called
     /// before the mappings are asked for, which only a compilation needs.
@@ -22,6 +25,15 @@ impl Roots {
         let is_fetched = |place: &Path| home.is_some_and(|home| place.starts_with(home));
         let is_apart = |place: &Path| !is_fetched(place) && !exists(&place.join(VENDORED));
         self.keeps_package = self.package_name.is_some() && place.is_some_and(is_apart);
+    }
+
+    /// Gives the standard library's sources the name that they have where they are not installed. To be called
+    /// before the mappings are asked for.
+    pub fn tell_library(&mut self, commit: &str, exists: impl Fn(&Path) -> bool) {
+        let sources = self.path(Root::Sysroot).map(|sysroot| sysroot.join(LIBRARY));
+        let sources = sources.filter(|sources| !commit.is_empty() && exists(sources));
+        let name = format!("/rustc/{commit}").into_bytes();
+        self.library = sources.map(|sources| (sources.into_os_string().into_vec(), name));
     }
 
     /// The compiler's arguments that replace roots in outputs. They go before those of the call,
@@ -43,24 +55,22 @@ impl Roots {
     /// The names begin unlike any directory in use, so that the search for a root such as
     /// `/cargo` or `/build` never finds them. Where debug information stays beside the outputs
     /// (`-C split-debuginfo=unpacked`) the build directory is not replaced: debuggers find those
-    /// files by its path. Sysroot and home are left alone; sources of the standard library have
-    /// been replaced in the toolchain already.
+    /// files by its path. Sysroot and home are left alone. Sources of the standard library have
+    /// been replaced in the toolchain already; where they are installed, the compiler would undo that.
     pub fn remap_arguments(&self) -> Vec<OsString> {
-        self.mappings(b"--remap-path-prefix=")
+        const OPTION: &[u8] = b"--remap-path-prefix=";
+        let library = self.library.iter().map(|(place, name)| mapping(OPTION, place, name));
+        library.chain(self.mappings(OPTION)).collect()
     }
 
     /// The same for the debug information that C compilers write.
     pub fn c_compiler_arguments(&self) -> Vec<OsString> {
-        self.mappings(b"-fdebug-prefix-map=")
+        self.mappings(b"-fdebug-prefix-map=").collect()
     }
 
-    fn mappings(&self, option: &[u8]) -> Vec<OsString> {
-        let mapping = |place: &Place| {
-            let target = self.remap_target(place)?;
-            let argument = [option, &place.path, b"=", &target].concat();
-            Some(OsString::from_vec(argument))
-        };
-        self.places.iter().rev().filter_map(mapping).collect()
+    fn mappings(&self, option: &[u8]) -> impl Iterator<Item = OsString> {
+        let mapped = |place: &Place| Some(mapping(option, &place.path, &self.remap_target(place)?));
+        self.places.iter().rev().filter_map(mapped)
     }
 
     fn is_in_workspace(&self, place: &Place) -> bool {
@@ -113,8 +123,15 @@ impl Roots {
                 line = replace(&line, &target, &place.path);
             }
         }
+        if let Some((place, name)) = &self.library {
+            line = replace(&line, name, place);
+        }
         line
     }
+}
+
+fn mapping(option: &[u8], place: &[u8], name: &[u8]) -> OsString {
+    OsString::from_vec([option, place, b"=", name].concat())
 }
 
 /// Replaces a path, but for where the name of something else begins with it.

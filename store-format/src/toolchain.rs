@@ -4,7 +4,7 @@ use crate::wire::{Reader, WireError, Writer};
 use crate::{Digest, FormatError};
 
 /// Version of the encoding of toolchains.
-pub const TOOLCHAIN_VERSION: u8 = 2;
+pub const TOOLCHAIN_VERSION: u8 = 3;
 /// Most files of one toolchain.
 pub const TOOLCHAIN_FILES_MAX: usize = 65_536;
 /// Most bytes in the path of one.
@@ -32,6 +32,8 @@ pub struct ToolchainRecord {
     pub digest: Digest,
     /// What the compiler says its sysroot is.
     pub sysroot: Vec<u8>,
+    /// The commit that the compiler says it was made from; empty if it says none.
+    pub commit: Vec<u8>,
 }
 
 impl ToolchainRecord {
@@ -40,6 +42,7 @@ impl ToolchainRecord {
         writer.u8(TOOLCHAIN_VERSION);
         writer.digest(&self.digest);
         writer.bytes(&self.sysroot);
+        writer.bytes(&self.commit);
         writer.count(self.files.len());
         let mut before = &ToolchainFile::default();
         for file in &self.files {
@@ -64,6 +67,7 @@ impl ToolchainRecord {
         }
         let digest = reader.digest()?;
         let sysroot = reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec();
+        let commit = reader.bytes(TOOLCHAIN_PATH_BYTES_MAX)?.to_vec();
         let count = reader.count(TOOLCHAIN_FILES_MAX, FILE_BYTES_MIN)?;
         let mut files: Vec<ToolchainFile> = Vec::with_capacity(count);
         let first = ToolchainFile::default();
@@ -88,6 +92,6 @@ impl ToolchainRecord {
             files.push(file);
         }
         reader.end()?;
-        Ok(Self { files, digest, sysroot })
+        Ok(Self { files, digest, sysroot, commit })
     }
 }

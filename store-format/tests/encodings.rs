@@ -175,6 +175,7 @@ fn a_toolchain_survives_its_encoding() {
         }],
         digest: Digest([9; 32]),
         sysroot: b"/usr".to_vec(),
+        commit: Vec::new(),
     };
     assert_eq!(ToolchainRecord::decode(&record.encode()), Ok(record));
 }

@@ -196,6 +196,7 @@ fn a_toolchain_is_written_and_read_as_ever() {
         files: vec![file("/opt/bin/rustc", 1), file("/opt/lib/librustc_driver.so", 1 << 40)],
         digest: digest(3),
         sysroot: b"/opt".to_vec(),
+        commit: b"58cf8f9c".to_vec(),
     };
     check("toolchain", &record, &record.encode(), ToolchainRecord::decode);
 }
