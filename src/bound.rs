@@ -79,19 +79,36 @@ fn may_name(input: &Input, path: &Path) -> bool {
     fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.size_bytes <= bytes_max)
 }
 
-/// The roots by way of which an input has a name that variables and arguments give another meaning: there
-/// it is a path of its own, and the same in every checkout.
-pub fn roots_given(session: &Session, manifest: &Manifest) -> RootSet {
+/// Adds the inputs by way of `..` by their paths where variables or arguments give these, which mean the same
+/// places in every checkout. By which of both ways somebody came there is not known: both must lead to the same.
+pub fn add_given(session: &Session, manifest: &mut Manifest, absent: &mut BTreeSet<Input>) {
     let roots = &session.roots;
-    let mut given = RootSet::default();
-    let bases = manifest.inputs.iter().filter_map(|input| roots.base(&input.name));
-    let is_above = |(base, root): &(Vec<u8>, Root)| {
-        roots.path(*root).is_some_and(|place| place.as_os_str().as_bytes() != base)
+    let above = |input: &Input| {
+        let (base, root) = roots.base(&input.name)?;
+        (roots.path(root)?.as_os_str().as_bytes() != base).then_some(base)
     };
-    let bases: BTreeSet<(Vec<u8>, Root)> = bases.filter(is_above).collect();
+    let mut bases: BTreeSet<Vec<u8>> = manifest.inputs.iter().filter_map(above).collect();
     if bases.is_empty() {
-        return given;
+        return;
     }
+    let texts = given(session, manifest);
+    bases.retain(|base| texts.iter().any(|text| names(text, base)));
+    let mut added = Vec::new();
+    for input in
+        manifest.inputs.iter().filter(|input| above(input).is_some_and(|it| bases.contains(&it)))
+    {
+        let path = roots.flat(&input.name).unwrap_or_default();
+        let literal = Input { kind: input.kind, name: RootedPath { root: None, path } };
+        if absent.contains(input) {
+            absent.insert(literal.clone());
+        }
+        added.push(literal);
+    }
+    manifest.inputs.extend(added);
+}
+
+/// The arguments and the values of variables that paths may come from, without those of the roots.
+fn given(session: &Session, manifest: &Manifest) -> Vec<Vec<u8>> {
     let goes_through = manifest.inputs.iter().any(|input| input.kind == InputKind::AllVariables);
     let is_read = |name: &OsStr| {
         let reads =
@@ -99,13 +116,9 @@ pub fn roots_given(session: &Session, manifest: &Manifest) -> RootSet {
         goes_through || name == env::PATH || manifest.inputs.iter().any(reads)
     };
     let variables = std::env::vars_os().filter(|(name, _)| is_read(name));
-    let variables = variables.map(|(_, value)| roots.template(value.as_bytes()));
+    let variables = variables.map(|(_, value)| session.roots.template(value.as_bytes()));
     let arguments = session.components.parts().iter().map(|part| part.value.clone());
-    for text in variables.chain(arguments) {
-        let named = bases.iter().filter(|(base, _)| names(&text, base));
-        named.for_each(|(_, root)| given.insert(*root));
-    }
-    given
+    variables.chain(arguments).collect()
 }
 
 /// Whether inputs were found by going up from the checkout, through directories that have other names, or are

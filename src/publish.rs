@@ -123,10 +123,11 @@ fn store(
     said.extend(session.roots.surviving(&compiled.stderr));
     said.extend(ingested.said);
     bound.extend(bound::roots_named(session, &manifest, said));
-    bound.extend(bound::roots_given(session, &manifest));
     let layout = bound::is_by_layout(&session.roots, &manifest).then_some(None);
     let places = bound.iter().map(Some).chain(layout);
     manifest.inputs.extend(places.map(bound::location));
+    let mut absent = seen.absent;
+    bound::add_given(session, &mut manifest, &mut absent);
     manifest.inputs.sort();
     manifest.inputs.dedup();
     for output in &mut ingested.outputs {
@@ -137,7 +138,7 @@ fn store(
         Inputs::new(&session.roots, &session.store.memo, &session.working_directory).keeping();
     let action = action_key(session.unit, &manifest, &mut values)
         .ok_or_else(|| Reason::Uncacheable("an input cannot be read".into()))?;
-    changed::refuse_changed(&manifest, &seen.absent, &values, started_ns)?;
+    changed::refuse_changed(&manifest, &absent, &values, started_ns)?;
     if !session.components.has_extra_inputs_of_now(&session.config, &session.store.memo) {
         return Err(Reason::InputChanged("extra_inputs".to_owned()));
     }

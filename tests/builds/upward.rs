@@ -101,6 +101,21 @@ fn archive(space: &TestSpace, directory: &str, value: u32) {
     succeed(Command::new("ar").arg("rcs").arg(library).arg(object));
 }
 
+/// Each program is looked for in it first.
+#[test]
+fn checkouts_beside_a_directory_of_programs_share() {
+    let mut space = TestSpace::new();
+    for checkout in ["beside/one/p", "beside/two/p"] {
+        lay_out(&space, checkout, "\"one\".into()");
+    }
+    space.write_program("beside/tools/other", "");
+    let tools = space.path("beside/tools").display().to_string();
+    let path = format!("{tools}:{}:/usr/bin:/bin", space.toolchain().bin.display());
+    space.set_variable("PATH", &path);
+    check(&space, "beside/one/p", "one");
+    assert_eq!(check(&space, "beside/two/p", "one"), [""; 0]);
+}
+
 #[test]
 fn a_directory_beside_that_the_compiler_is_told_to_search() {
     let mut space = TestSpace::new();
