@@ -213,19 +213,24 @@ pub(crate) fn sweep(target: &Path) -> Result<(), Errno> {
 }
 
 /// How many damaged files are kept; the last one is replaced when there are more.
-const QUARANTINED_MAX: u32 = 4;
+const QUARANTINED_MAX: usize = 4;
 
 /// Moves what is at `path` to `path.damaged-<n>`.
 pub(crate) fn quarantine(path: &Path) -> Result<(), Errno> {
-    for number in 1..QUARANTINED_MAX {
-        let aside = beside(path, &format!(".damaged-{number}"));
+    let mut last = path.to_owned();
+    for aside in quarantined(path) {
         match rustix::fs::lstat(&aside) {
-            Ok(_) => {}
+            Ok(_) => last = aside,
             Err(Errno::NOENT) => return rustix::fs::rename(path, aside),
             Err(error) => return Err(error),
         }
     }
-    rustix::fs::rename(path, beside(path, &format!(".damaged-{QUARANTINED_MAX}")))
+    rustix::fs::rename(path, last)
+}
+
+/// Where [`quarantine`] may have moved what was at `path`.
+pub(crate) fn quarantined(path: &Path) -> [PathBuf; QUARANTINED_MAX] {
+    std::array::from_fn(|place| beside(path, &format!(".damaged-{}", place + 1)))
 }
 
 /// Creates a directory and those above it.

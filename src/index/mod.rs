@@ -30,7 +30,7 @@ use store_format::slot::Slot;
 
 pub use claim::{Claim, ClaimGuard};
 pub(crate) use file::create_directories;
-pub(crate) use file::{NewFile, ReplaceRight, open as open_shared, quarantine};
+pub(crate) use file::{NewFile, ReplaceRight, open as open_shared, quarantine, quarantined};
 pub use store_format::Kind;
 pub use store_format::slot::ProcessId;
 pub use wait::{Waited, wait};

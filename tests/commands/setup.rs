@@ -192,6 +192,29 @@ exit status 1
     );
 }
 
+/// Any name with `.damaged-` in it went, a user's own files among them.
+#[test]
+fn the_doctor_removes_what_kache_set_aside_and_nothing_else() {
+    let space = Space::new();
+    std::fs::create_dir(space.path("store")).unwrap();
+    let path = |name: &&str| space.path("store").join(name);
+    let set_aside = ["index.damaged-1", "memo.damaged-4"];
+    let others = [
+        "photos.damaged-2024.tar",
+        "my-index.damaged-1",
+        "index.damaged-1.tar",
+        "index.damaged-12",
+        "memo.damaged-",
+    ];
+    for file in set_aside.iter().chain(&others) {
+        std::fs::write(path(file), "precious").unwrap();
+    }
+    let text = shown(&space, &["doctor", "--fix"]);
+    assert_eq!(text.matches("is damaged and not in use: removed").count(), 2, "{text}");
+    assert!(set_aside.iter().all(|file| !path(file).exists()), "{text}");
+    assert!(others.iter().all(|file| path(file).exists()), "{text}");
+}
+
 #[test]
 fn the_doctor_sets_the_wrapper_when_asked() {
     let space = Space::new();

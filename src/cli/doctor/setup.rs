@@ -8,7 +8,7 @@ use crate::cli::summary::{Summary, by_count};
 use crate::cli::{human, times};
 use crate::config::{Config, Loaded};
 use crate::fs::{self, FsError, Placed};
-use crate::index::{Index, IndexError};
+use crate::index::{Index, IndexError, quarantined};
 use crate::observe::Observer;
 use crate::{env, events};
 use rustix::io::Errno;
@@ -153,10 +153,10 @@ fn unusable(error: &IndexError) -> Line {
     Line::Finding(text, remedy.to_owned())
 }
 
-/// Indexes that were damaged once and are kept to be looked at.
+/// Tables that were damaged once and are kept to be looked at. Whatever else is there is not kache's.
 fn set_aside(directory: &Path, fix: bool) -> Vec<Line> {
-    let Ok(names) = fs::list_names(directory) else { return Vec::new() };
-    let damaged = names.into_iter().filter(|name| name.to_string_lossy().contains(".damaged-"));
+    let damaged =
+        ["index", "memo"].into_iter().flat_map(|table| quarantined(&directory.join(table)));
     let line = |path: PathBuf| {
         let text = format!("{} is damaged and not in use", path.display());
         if fix && fs::remove_if_present(&path).is_ok() {
@@ -164,7 +164,7 @@ fn set_aside(directory: &Path, fix: bool) -> Vec<Line> {
         }
         Line::Finding(text, "`kache doctor --fix` removes it".to_owned())
     };
-    damaged.map(|name| line(directory.join(name))).collect()
+    damaged.filter(|path| fs::lstat(path).is_ok()).map(line).collect()
 }
 
 /// How files get from the store into the current directory.
