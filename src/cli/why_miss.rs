@@ -1,9 +1,11 @@
 //! `kache why-miss`: what differed when a crate was compiled although the store knew it.
 //!
 //! The wrapper compares each miss with the crate's last compilation and notes what differed in its
-//! event. This command shows that note, for the latest miss of each kind of unit.
+//! event. This command shows that note, for the latest miss of each kind of unit;
+//! where the latest call was passed through, the reason for that.
 
 use super::output::{Console, Style};
+use super::summary::PROBE_PREFIX;
 use super::{EXIT_FINDINGS, configuration, human, times};
 use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
@@ -12,7 +14,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use store_format::{Event, EventOutcome};
+use store_format::{Event, EventOutcome, EventView};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kache why-miss my-crate")]
@@ -30,6 +32,8 @@ pub(super) struct Options {
 struct Unit {
     miss: Option<Event>,
     hits_since: u64,
+    /// The latest call, if the configuration kept it out of the cache or the store could not be used.
+    passed: Option<Event>,
 }
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
@@ -38,14 +42,16 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let name = options.crate_name.replace('-', "_");
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     let events = events::read_wanted(&loaded.config.cache_dir, 0, |event| {
-        event.outcome != EventOutcome::Passthrough && is_named(event.crate_name, &name)
+        is_compilation(event) && is_named(event.crate_name, &name)
     });
     for event in events.context("read the event log")? {
         let unit = units.entry(event.kind.clone()).or_default();
-        if is_hit(event.outcome) {
-            unit.hits_since += 1;
+        if event.outcome == EventOutcome::Passthrough {
+            unit.passed = Some(event);
+        } else if is_hit(event.outcome) {
+            *unit = Unit { miss: unit.miss.take(), hits_since: unit.hits_since + 1, passed: None };
         } else {
-            *unit = Unit { miss: Some(event), hits_since: 0 };
+            *unit = Unit { miss: Some(event), ..Unit::default() };
         }
     }
     if units.is_empty() {
@@ -71,13 +77,19 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
 fn suggest(name: &str, cache_dir: &Path, console: &Console) -> Result<()> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     events::visit(cache_dir, 0, |event| {
-        if event.outcome != EventOutcome::Passthrough && !names.contains(event.crate_name) {
+        if is_compilation(event) && !names.contains(event.crate_name) {
             names.insert(event.crate_name.to_owned());
         }
     })
     .context("read the event log")?;
     console.suggest(name, &names);
     Ok(())
+}
+
+/// Whether a call was to make something, and not to ask the compiler something.
+fn is_compilation(event: &EventView<'_>) -> bool {
+    event.outcome != EventOutcome::Passthrough
+        || !event.crate_name.is_empty() && !event.reason.starts_with(PROBE_PREFIX)
 }
 
 /// Whether a crate or a package has this name, which has no hyphens.
@@ -87,22 +99,29 @@ fn is_named(crate_name: &str, name: &str) -> bool {
 }
 
 fn text(name: &str, kind: &str, unit: &Unit, console: &Console) -> String {
+    if let Some(passed) = &unit.passed {
+        let heading = heading(name, &passed.crate_version, kind, console);
+        return format!("{heading}: passed through\n  {}, {}\n", ago(passed), passed.reason);
+    }
     let Some(miss) = &unit.miss else {
         let hits = human::plural(unit.hits_since, "hit", "hits");
         return format!("{}: never missed, {hits}\n", heading(name, "", kind, console));
     };
-    let age = human::age(Duration::from_millis(times::now_ms().saturating_sub(miss.started_ms)));
-    let ago = if age == "just now" { age } else { format!("{age} ago") };
     let compiled = human::time(Duration::from_micros(miss.compile_us.into()));
     let mut lines = vec![
         format!("{}: {}", heading(name, &miss.crate_version, kind, console), miss.reason),
-        format!("  {ago} in {}, compiled in {compiled}", miss.workspace),
+        format!("  {} in {}, compiled in {compiled}", ago(miss), miss.workspace),
     ];
     lines.extend(explanation(miss).iter().map(|line| format!("  {line}")));
     if unit.hits_since > 0 {
         lines.push(format!("  since then: {}", human::plural(unit.hits_since, "hit", "hits")));
     }
     lines.join("\n") + "\n"
+}
+
+fn ago(event: &Event) -> String {
+    let age = human::age(Duration::from_millis(times::now_ms().saturating_sub(event.started_ms)));
+    if age == "just now" { age } else { format!("{age} ago") }
 }
 
 fn heading(name: &str, version: &str, kind: &str, console: &Console) -> String {
@@ -133,6 +152,11 @@ fn json(kind: &str, unit: &Unit) -> serde_json::Value {
     serde_json::json!({
         "kind": kind,
         "hits_since": unit.hits_since,
+        "passed": unit.passed.as_ref().map(|passed| serde_json::json!({
+            "started_ms": passed.started_ms,
+            "crate_version": passed.crate_version,
+            "reason": passed.reason,
+        })),
         "miss": unit.miss.as_ref().map(|miss| serde_json::json!({
             "started_ms": miss.started_ms,
             "crate_version": miss.crate_version,

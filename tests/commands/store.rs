@@ -151,6 +151,43 @@ fn a_bypassed_package_is_bypassed_whole_however_it_is_spelt() {
     assert_eq!(bypassed, Some(3), "a build script, a library and a macro: {reasons}");
 }
 
+/// It showed an older miss, or knew of no compilation at all.
+#[test]
+fn a_crate_that_was_kept_out_of_the_cache_is_said_to_be() {
+    let space = Space::new();
+    let [from, to] = [Space::built().path("demo/first"), space.path("project")];
+    assert!(Command::new("cp").arg("-R").args([from, to]).status().unwrap().success());
+    let config = space.path("project/.kache.toml");
+    let build = |text: &str, target: &str| {
+        std::fs::write(&config, format!("[cache]\n{text}\n")).unwrap();
+        let mut build = space.kache(&["cargo", "build", "--offline", "--quiet"]);
+        build.args(["--target-dir", target]).current_dir(space.path("project"));
+        let build = build.output().unwrap();
+        assert!(build.status.success(), "{build:?}");
+    };
+    build("bypass_crates = [\"plants\"]", "t1");
+    assert_data_eq!(
+        space.run(&["why-miss", "plants"]),
+        str![[r#"
+plants 0.1.0 (lib): passed through
+ [AGO], bypassed by bypass_crates
+exit status 0
+
+"#]]
+    );
+    build("", "t2");
+    let missed = space.run(&["why-miss", "plants"]);
+    assert!(missed.starts_with("plants 0.1.0 (lib): first build\n"), "{missed}");
+    build("exclude = [\"**/plants/**\"]", "t3");
+    let excluded = space.run(&["why-miss", "plants"]);
+    assert!(excluded.contains(", excluded by \"**/plants/**\"\n"), "{excluded}");
+    let shown = space.json(&["why-miss", "plants", "--json"]);
+    assert_eq!(shown[0]["passed"]["reason"], "excluded by \"**/plants/**\"");
+    build("", "t4");
+    let hit = space.run(&["why-miss", "plants"]);
+    assert!(hit.contains("since then: 1 hit") && !hit.contains("passed"), "{hit}");
+}
+
 #[test]
 fn a_miss_is_explained_by_the_file_that_differed() {
     assert_data_eq!(
