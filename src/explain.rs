@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 use store_format::snapshot::{
     SNAPSHOT_DIGEST_BYTES, SNAPSHOT_PARTS_MAX, SNAPSHOT_TEXT_BYTES_MAX, ShortDigest,
 };
 use store_format::{
-    Digest, Input, InputKind, Manifest, ManifestList, Root, RootedPath, Snapshot, SnapshotPart,
+    Digest, Input, InputKind, Manifest, ManifestList, Root, Snapshot, SnapshotPart,
 };
 
 use crate::account::kind_of;
@@ -21,6 +21,7 @@ use crate::inputs::{Inputs, finish, frame};
 use crate::invocation::Invocation;
 use crate::key::{Component, Part};
 use crate::library_path;
+use crate::roots::named;
 use crate::session::Session;
 
 /// Lines of one explanation; what differs beyond them is counted.
@@ -74,7 +75,12 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
         let label = format!("{} {name}", component.label()).trim_end().as_bytes().to_vec();
         let shown = match component {
             Component::Argument | Component::Variable => readable(value),
-            _ => hex(&value[..value.len().min(SNAPSHOT_DIGEST_BYTES)]),
+            Component::Toolchain | Component::Script | Component::ExtraInputs => {
+                hex(&value[..value.len().min(SNAPSHOT_DIGEST_BYTES)])
+            }
+            _ if value.is_empty() => b"none".to_vec(),
+            // No digest, and nothing to be shown as it is: what differs may begin alike.
+            _ => hex(&short(blake3::hash(value).as_bytes())),
         };
         parts.push(part(label, shown));
     }
@@ -97,12 +103,14 @@ fn snapshot(session: &Session, manifest: &Manifest, values: &mut Inputs) -> Snap
     Snapshot { unit: session.unit, manifest: manifest.checksum(), parts, digests, texts }
 }
 
+/// What the labels of variables begin with that count as part of an environment.
+const OF_ENVIRONMENT: &[u8] = b"environment variable ";
+
 /// Each variable of an environment that counts as a whole, by a digest: secrets are among them, and
 /// nobody may have read them.
 fn environment(values: &Inputs, which: &[u8]) -> impl Iterator<Item = SnapshotPart> {
     values.each_variable(which).into_iter().map(|(name, value)| {
-        let name = RootedPath { root: None, path: name.into_vec() };
-        part(label(&Input { kind: InputKind::Variable, name }), hex(&short(&value.0)))
+        part([OF_ENVIRONMENT, name.as_bytes()].concat(), hex(&short(&value.0)))
     })
 }
 
@@ -135,7 +143,8 @@ fn shown(snapshot: &Snapshot, manifest: &Manifest) -> Shown {
 /// A value as it is shown: short text as it is, anything else by its digest. Markers of roots become
 /// their names.
 fn readable(value: &[u8]) -> Vec<u8> {
-    let text: Vec<u8> = value.iter().map(|&byte| if byte < b' ' { b' ' } else { byte }).collect();
+    let mut text = named(value, root_name);
+    text.iter_mut().filter(|byte| **byte < b' ').for_each(|byte| *byte = b' ');
     if text.len() <= VALUE_BYTES_MAX {
         return text;
     }
@@ -196,11 +205,15 @@ pub fn root_name(root: Root) -> &'static str {
 fn differences(before: &Shown, now: &Shown) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut old: HashMap<(&[u8], usize), &[u8]> = HashMap::new();
-    numbered(before, |key, value| {
+    // Where only one of both counted an environment as a whole, one line says so, and none for each of
+    // its variables.
+    let both =
+        [before, now].iter().all(|shown| shown.iter().any(|line| is_of_environment(&line.0)));
+    numbered(before, both, |key, value| {
         old.insert(key, value);
     });
     let mut lines = Vec::new();
-    numbered(now, |key, value| match old.remove(&key) {
+    numbered(now, both, |key, value| match old.remove(&key) {
         Some(known) if known == value => {}
         Some(known) => lines.push(format!("{}: {} -> {}", text(key.0), text(known), text(value))),
         None => lines.push(format!("{}: new ({})", text(key.0), text(value))),
@@ -219,10 +232,19 @@ fn differences(before: &Shown, now: &Shown) -> Vec<String> {
     lines
 }
 
-/// Walks what is shown with each label's occurrence number, so that arguments pair up in order.
-fn numbered<'a>(shown: &'a Shown, mut each: impl FnMut((&'a [u8], usize), &'a [u8])) {
+fn is_of_environment(label: &[u8]) -> bool {
+    label.starts_with(OF_ENVIRONMENT)
+}
+
+/// Walks what is shown, with an environment's variables or without, with each label's occurrence
+/// number, so that arguments pair up in order.
+fn numbered<'a>(
+    shown: &'a Shown,
+    environment: bool,
+    mut each: impl FnMut((&'a [u8], usize), &'a [u8]),
+) {
     let mut seen: HashMap<&[u8], usize> = HashMap::new();
-    for (label, value) in shown {
+    for (label, value) in shown.iter().filter(|line| environment || !is_of_environment(&line.0)) {
         let number = seen.entry(label).or_default();
         each((label, *number), value);
         *number += 1;
@@ -231,7 +253,7 @@ fn numbered<'a>(shown: &'a Shown, mut each: impl FnMut((&'a [u8], usize), &'a [u
 
 #[cfg(test)]
 mod tests {
-    use store_format::UnitKey;
+    use store_format::{RootedPath, UnitKey};
 
     use super::*;
 

@@ -21,7 +21,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use store_format::{Root, RootedPath};
-pub use text::names;
+pub use text::{named, names};
 
 /// All roots, in the order in which equal places are named: the first one wins.
 const ROOTS: [Root; 6] =

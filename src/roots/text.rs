@@ -91,6 +91,26 @@ impl Roots {
     }
 }
 
+/// A template as it is shown, with what each root is called in place of its marker.
+pub fn named(template: &[u8], name: impl Fn(Root) -> &'static str) -> Vec<u8> {
+    let mut text = Vec::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(at) = memchr::memchr(0, rest) {
+        text.extend_from_slice(&rest[..at]);
+        let (tag, after) = match &rest[at..] {
+            [0, tag, 0, after @ ..] => (Some(*tag), after),
+            _ => (None, &rest[at + 1..]),
+        };
+        match tag.and_then(marked) {
+            Some((root, _)) => text.extend_from_slice(name(root).as_bytes()),
+            None => text.push(0),
+        }
+        rest = after;
+    }
+    text.extend_from_slice(rest);
+    text
+}
+
 /// Whether a text names a path, or one below it.
 pub fn names(text: &[u8], path: &[u8]) -> bool {
     memmem::find_iter(text, path)

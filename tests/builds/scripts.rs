@@ -559,3 +559,18 @@ fn the_variable_that_differs_is_named_where_the_environment_counts_as_a_whole() 
     assert!(why.contains("variable CI_JOB: "), "{why}");
     assert!(!why.contains("GREETING") && !why.contains("secret"), "{why}");
 }
+
+/// What the script asked for by name was known as text, and what the shell took in by digests: each variable of both
+/// looked changed.
+#[test]
+fn a_script_that_begins_to_run_a_shell_is_not_said_to_have_other_variables() {
+    let asks = "let arch = std::env::var(\"CARGO_CFG_TARGET_ARCH\").unwrap();";
+    let space = with_script(&format!("{asks} arch"));
+    space.build("p");
+    let shell = "run(Command::new(\"sh\").args([\"-c\", \"echo $GREETING\"]))";
+    space.write("p/build.rs", script(&space, "p", &format!("{asks} arch + &{shell}")));
+    space.build("p");
+    let why = space.cargo("p", ["why-miss", "p"]).by_kache().succeed().text();
+    assert!(why.contains("the environment as a whole: new "), "{why}");
+    assert!(!why.contains("variable "), "{why}");
+}

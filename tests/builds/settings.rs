@@ -106,3 +106,24 @@ fn verify_compiles_names_what_differs_from_the_stored_result() {
     let details = report["errors_detail"].to_string();
     assert!(details.contains("not the same as stored") && details.contains("\"p\""), "{details}");
 }
+
+/// Salts that begin alike were shown alike, and the miss for the first build.
+#[test]
+fn a_miss_after_another_salt_or_argument_names_it() {
+    let mut space = TestSpace::new();
+    space.package("p", "", &[("src/lib.rs", "")]);
+    let flag = format!("-Lnative={}", space.path("p/native").display());
+    let mut why = |variable: &str, value: &str| {
+        space.set_variable(variable, value);
+        space.remove("p/target");
+        space.build("p").assert_compiled(&["p"], value);
+        space.cargo("p", ["why-miss", "p"]).by_kache().succeed().text()
+    };
+    why("KACHE_KEY_SALT", "salt of may");
+    let salted = why("KACHE_KEY_SALT", "salt of june");
+    let line = salted.lines().find_map(|line| line.strip_prefix("  key_salt: "));
+    let (old, new) = line.and_then(|line| line.split_once(" -> ")).expect(&salted);
+    assert!(old != new && !salted.contains("salt of"), "{salted}");
+    let flagged = why("RUSTFLAGS", &flag);
+    assert!(flagged.contains("(native=<workspace>/native)"), "{flagged}");
+}
