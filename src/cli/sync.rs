@@ -164,6 +164,10 @@ impl<'a> Sync<'a> {
         let mut out = self.console.data();
         writeln!(out, "{done} {results}: {content}, {wire} on the wire, in {time}.")?;
         out.flush()?;
+        if outcome.there > 0 {
+            let results = human::plural(outcome.there, "result was", "results were");
+            self.console.note(&format!("{results} there already"));
+        }
         if outcome.absent > 0 {
             let results = human::plural(outcome.absent, "result is", "results are");
             self.console.note(&format!("{results} not in the remote any more"));

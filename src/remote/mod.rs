@@ -77,6 +77,8 @@ pub struct Transferred {
     /// Bytes of blobs.
     pub bytes: u64,
     pub requests: u32,
+    /// The result was where it was to go already.
+    pub was_there: bool,
 }
 
 impl Remote {
@@ -141,7 +143,8 @@ impl Remote {
         let (action, store, sealer) = (*action, Arc::clone(store), self.inner.sealer.clone());
         let unpack = move |body: &mut Body| {
             let bytes = result::unpack(&mut *body, &sealer, &store, &action)?;
-            Ok(Transferred { wire_bytes: body.read_bytes(), bytes, requests: 1 })
+            let wire_bytes = body.read_bytes();
+            Ok(Transferred { wire_bytes, bytes, requests: 1, was_there: false })
         };
         let pulled = self.fetch(&result_name(&action), unpack).await;
         if let Err(RemoteError::Damaged { name, .. }) = &pulled {
@@ -173,7 +176,8 @@ impl Remote {
         let _permit = self.inner.permits.acquire().await;
         let name = result_name(action);
         let known = self.has_sound(action).await?;
-        let mut transferred = Transferred { requests: 1, ..Transferred::default() };
+        let mut transferred =
+            Transferred { requests: 1, was_there: known, ..Transferred::default() };
         if !known {
             let (remote, store, action) = (self.clone(), Arc::clone(store), *action);
             let (packed, bytes) = blocking(&name, move || remote.pack(&store, &action)).await??;
@@ -182,7 +186,7 @@ impl Remote {
             self.inner.backend.put(&name, content).await?;
             let damaged = Arc::clone(&self.inner.damaged);
             blocking(&name, move || damaged.remove(action)).await?;
-            transferred = Transferred { wire_bytes, bytes, requests: 2 };
+            transferred = Transferred { wire_bytes, bytes, requests: 2, was_there: false };
         }
         let merged = self.push_manifests(store, unit).await?;
         transferred.wire_bytes += merged.wire_bytes;
@@ -295,7 +299,7 @@ impl Remote {
         let object = self.object(ObjectKind::Manifests, &unit.0, &merged.encode())?;
         let wire_bytes = object.len() as u64;
         self.inner.backend.put(&manifests_name(unit), Content::Bytes(object)).await?;
-        Ok(Transferred { wire_bytes, bytes: 0, requests: 2 })
+        Ok(Transferred { wire_bytes, requests: 2, ..Transferred::default() })
     }
 
     /// The object of a result in a file, and how many bytes its blobs have.

@@ -135,6 +135,9 @@ fn the_exit_status_says_whether_all_was_transferred() {
     a.kache(&["sync", "--push"]).succeed();
     let planned = a.kache(&["sync", "--push", "--dry-run"]).succeed().text();
     assert!(planned.starts_with("Would push 0 results, "), "all is there: {planned}");
+    let pushed = a.kache(&["sync", "--push"]).succeed().text();
+    assert!(pushed.starts_with("Pushed 0 results: 0 B, "), "{pushed}");
+    assert!(pushed.contains("note: 8 results were there already\n"), "{pushed}");
     let results = files(&server.objects.join("artifacts/v1/results"));
     fs::write(&results[0], "garbage").expect("an object can be damaged");
     fs::remove_file(&results[1]).expect("an object can be removed");

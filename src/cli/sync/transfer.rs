@@ -32,6 +32,8 @@ pub(super) enum Direction {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) done: u64,
+    /// Already where they were to go.
+    pub(super) there: u64,
     /// Listed, and not there.
     pub(super) absent: u64,
     pub(super) failed: u64,
@@ -71,7 +73,8 @@ where
         match result {
             Ok(Some(moved)) => {
                 unreachable = 0;
-                outcome.done += 1;
+                outcome.done += u64::from(!moved.was_there);
+                outcome.there += u64::from(moved.was_there);
                 outcome.moved.bytes += moved.bytes;
                 outcome.moved.wire_bytes += moved.wire_bytes;
                 outcome.moved.requests += moved.requests;
