@@ -7,12 +7,14 @@ mod transfer;
 use super::output::Console;
 use super::workspace::{Selection, Workspace, remote, runtime};
 use super::{EXIT_FINDINGS, configuration, gc, human};
-use crate::config::Config;
+use crate::config::{Config, RemoteKind};
+use crate::fs::{self, FileKind};
 use crate::queue::Queue;
 use crate::remote::Remote;
 use crate::store::Store;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use plan::{Item, Plan};
+use rustix::io::Errno;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,6 +86,8 @@ impl<'a> Sync<'a> {
     /// Whether everything could be transferred.
     async fn go(&self) -> Result<bool> {
         let both = !self.options.pull && !self.options.push;
+        let pushes = self.options.push || both && self.remote.is_writable();
+        self.check_directory(pushes)?;
         let mut is_whole = true;
         if self.options.pull || both {
             is_whole &= self.pull().await?;
@@ -91,10 +95,29 @@ impl<'a> Sync<'a> {
         if self.options.push && !self.remote.is_writable() {
             return Err(super::UsageError::new("the remote is read-only here").into());
         }
-        if self.options.push || both && self.remote.is_writable() {
+        if pushes {
             is_whole &= self.push().await?;
         }
         Ok(is_whole)
+    }
+
+    /// What lies below something else than a directory is absent like all of an empty remote: a file, or
+    /// the place of a directory that was not mounted. Only what is pushed may make one.
+    fn check_directory(&self, pushes: bool) -> Result<()> {
+        let remote = &self.config.remote;
+        let Some(path) = remote.path.as_ref().filter(|_| remote.kind == RemoteKind::Filesystem)
+        else {
+            return Ok(());
+        };
+        match fs::stat(path) {
+            Ok(stat) if stat.kind == FileKind::Directory => Ok(()),
+            Ok(_) => bail!("{} is not a directory", path.display()),
+            Err(error) if error.errno == Errno::NOENT && pushes => Ok(()),
+            Err(error) if error.errno == Errno::NOENT => {
+                bail!("there is no directory {}", path.display())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn pull(&self) -> Result<bool> {

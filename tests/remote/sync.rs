@@ -286,3 +286,36 @@ fn the_doctor_tries_the_remote() {
     assert!(text.contains("finding  remote s3://shelf/artifacts at "), "{text}");
     assert!(text.contains("403 SignatureDoesNotMatch"), "{text}");
 }
+
+/// A directory that was not mounted, and a file in its place, looked like a remote that has nothing.
+#[test]
+fn a_directory_that_is_not_there_is_no_empty_remote() {
+    let space = TestSpace::new();
+    space.sample("sample");
+    space.cargo("sample", ["generate-lockfile"]).succeed();
+    space.build("sample");
+    let shelf = space.path("shelf");
+    let config = format!("type = \"filesystem\"\npath = \"{}\"\n", shelf.display());
+    let config = space.write("config.toml", format!("[cache.remote]\n{config}"));
+    let sync = |words: &[&str]| {
+        let run = space.cargo("sample", [&["sync"][..], words].concat()).by_kache();
+        status(&run.variable("KACHE_CONFIG", &config))
+    };
+    for (words, expected) in [(&["--pull"][..], 1), (&["--pull", "--allow-partial"], 0)] {
+        let (code, text) = sync(words);
+        assert_eq!(code, Some(expected), "{text}");
+        assert!(text.contains(&format!("there is no directory {}", shelf.display())), "{text}");
+        assert!(!text.contains("Pulled"), "{text}");
+    }
+    fs::write(&shelf, "a file").unwrap();
+    for words in [&["--pull"][..], &["--push"], &["--pull", "--all"], &["--push", "--dry-run"]] {
+        let (code, text) = sync(words);
+        assert_eq!(code, Some(1), "{words:?}: {text}");
+        assert!(text.contains(&format!("{} is not a directory", shelf.display())), "{text}");
+    }
+    fs::remove_file(&shelf).unwrap();
+    let (code, text) = sync(&[]);
+    assert_eq!(code, Some(0), "it is made: {text}");
+    assert!(text.contains("Pushed 8 results: "), "{text}");
+    assert_eq!(sync(&["--pull"]).0, Some(0));
+}
