@@ -28,12 +28,15 @@ pub(super) struct Inventory {
     /// Of the blobs, each once.
     pub(super) blob_bytes: u64,
     pub(super) blobs: u64,
+    /// What they take on the disk, as far as it was counted: what the cap is about.
+    pub(super) allocated_bytes: u64,
 }
 
 impl Inventory {
     /// Reads the index of a cache directory. A store that does not exist is empty, and is not made.
     pub(super) fn read(cache_dir: &Path) -> Result<Self> {
-        let [first, second] = halves(cache_dir, Part::read)?;
+        let Some(index) = open(cache_dir)? else { return Ok(Self::default()) };
+        let [first, second] = halves(&index, Part::read);
         let mut blobs = [first.blobs, second.blobs].concat();
         // A stable sort finds that both are in order, and merges them.
         blobs.sort_by_key(|(prefix, _)| *prefix);
@@ -42,6 +45,7 @@ impl Inventory {
             results: first.results + second.results,
             blob_bytes: blobs.iter().map(|(_, size_bytes)| size_bytes).sum(),
             blobs: blobs.len() as u64,
+            allocated_bytes: index.stored_bytes(),
         })
     }
 }
@@ -84,7 +88,8 @@ pub(super) fn collect<T: Default + Send>(
     cache_dir: &Path,
     add: impl Fn(&mut T, Item<'_>) + Sync,
 ) -> Result<[T; 2]> {
-    halves(cache_dir, |entries| {
+    let Some(index) = open(cache_dir)? else { return Ok(Default::default()) };
+    Ok(halves(&index, |entries| {
         let mut collection = T::default();
         for Entry { key, payload, .. } in entries {
             let (mut outputs, mut size_bytes) = (0, 0);
@@ -105,21 +110,22 @@ pub(super) fn collect<T: Default + Send>(
             add(&mut collection, item);
         }
         collection
-    })
+    }))
 }
 
 /// What `read` makes of both halves of the results, read at the same time.
-fn halves<T: Default + Send>(
-    cache_dir: &Path,
-    read: impl Fn(Entries) -> T + Sync,
-) -> Result<[T; 2]> {
-    if !exists(cache_dir)? {
-        return Ok(Default::default());
-    }
-    let index = Index::open(cache_dir).context("open the index")?;
+fn halves<T: Send>(index: &Index, read: impl Fn(Entries) -> T + Sync) -> [T; 2] {
     let [first, second] = index.halves_of(&[Kind::Result]);
     let (second, first) = parallel::both(|| read(second), || read(first));
-    Ok([first, second])
+    [first, second]
+}
+
+/// The index of a cache directory, if there is one.
+fn open(cache_dir: &Path) -> Result<Option<Index>> {
+    if !exists(cache_dir)? {
+        return Ok(None);
+    }
+    Index::open(cache_dir).context("open the index").map(Some)
 }
 
 /// Names the crate of the store that was probably meant.

@@ -29,6 +29,8 @@ struct Purged {
     /// What the file system got back: blobs that are linked elsewhere free nothing.
     freed_bytes: u64,
     linked_bytes: u64,
+    /// What the cap was counted to have of it.
+    counted_bytes: u64,
 }
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
@@ -59,6 +61,7 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
 /// Removes the results of a crate, or everything.
 fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
     let index = Index::open(cache_dir).context("open the index")?;
+    let counted_bytes = index.stored_bytes();
     let mut purged = Purged::default();
     let mut candidates = HashSet::new();
     for Entry { kind, key, payload, .. } in index.entries() {
@@ -87,6 +90,9 @@ fn purge(cache_dir: &Path, crate_name: Option<&str>) -> Result<Purged> {
         !kept.contains(digest) && (crate_name.is_none() || candidates.contains(digest))
     };
     remove_blobs(&cache_dir.join("blobs"), unneeded, &mut purged).context("remove blobs")?;
+    // The count may be off; of nothing it is right again.
+    let left = if kept.is_empty() { 0 } else { counted_bytes.saturating_sub(purged.counted_bytes) };
+    index.correct_stored(counted_bytes, left);
     Ok(purged)
 }
 
@@ -116,6 +122,7 @@ fn remove_blobs(
             };
             fs::remove_if_present(&path)?;
             purged.blobs += 1;
+            purged.counted_bytes += stat.allocated_bytes.max(stat.size_bytes);
             if stat.links > 1 {
                 purged.linked_bytes += stat.allocated_bytes;
             } else {

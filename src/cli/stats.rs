@@ -72,7 +72,7 @@ fn store_text(store: &Store<'_>, console: &Console) -> String {
         "{}  {}\n       {} of {} in {}, {}\n\n",
         console.paint(Style::Heading, "Store"),
         store.config.cache_dir.display(),
-        human::size(store.inventory.blob_bytes),
+        human::size(store.inventory.allocated_bytes),
         human::size(store.config.max_size_bytes),
         human::plural(store.inventory.blobs, "file", "files"),
         human::plural(results, "result", "results"),
@@ -162,6 +162,7 @@ fn json(summary: &Summary, store: &Store<'_>) -> serde_json::Value {
         "storage": {
             "directory": store.config.cache_dir.to_string_lossy(),
             "size": store.inventory.blob_bytes,
+            "allocated": store.inventory.allocated_bytes,
             "max_size": store.config.max_size_bytes,
             "blobs": store.inventory.blobs,
             "results": store.inventory.results,

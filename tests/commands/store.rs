@@ -86,6 +86,45 @@ exit status 0
     assert_eq!(since["summary"]["total_crates"], 0);
 }
 
+/// What results name was shown beside the cap, which is about what files take.
+#[test]
+fn the_size_beside_the_cap_is_the_one_that_it_is_about() {
+    let space = Space::new();
+    let [from, to] = [Space::built().path("store"), space.path("store")];
+    assert!(Command::new("cp").arg("-R").args([from, to]).status().unwrap().success());
+    let check = |shown: &str| {
+        for command in [&["stats"][..], &["doctor"], &["report", "--format", "markdown"]] {
+            let output = space.kache(command).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains(&format!(" {shown} of 50.0 GB")), "{command:?}: {text}");
+        }
+    };
+    std::fs::remove_dir_all(space.path("store/blobs")).unwrap();
+    let collected = space.kache(&["gc"]).output().unwrap();
+    let text = String::from_utf8(collected.stdout).unwrap();
+    assert!(text.contains("The store takes 0 B of 50.0 GB."), "{text}");
+    check("0 B");
+    let report = space.json(&["report", "--format", "json"]);
+    let stats = space.json(&["stats", "--json"]);
+    for storage in [&report["storage"], &stats["storage"]] {
+        assert_eq!((&storage["allocated"], storage["size"].as_u64() > Some(0)), (&0.into(), true));
+    }
+}
+
+/// Only the next eviction counted it.
+#[test]
+fn what_is_purged_is_counted_no_more() {
+    let space = Space::new();
+    let [from, to] = [Space::built().path("store"), space.path("store")];
+    assert!(Command::new("cp").arg("-R").args([from, to]).status().unwrap().success());
+    let allocated = || space.json(&["stats", "--json"])["storage"]["allocated"].as_u64().unwrap();
+    let all = allocated();
+    space.run(&["purge", "--crate-name", "plants-derive"]);
+    assert!((1..all).contains(&allocated()), "{} of {all}", allocated());
+    space.run(&["purge"]);
+    assert_eq!(allocated(), 0);
+}
+
 #[test]
 fn the_list_names_crates_and_then_the_results_of_one() {
     assert_data_eq!(

@@ -117,11 +117,11 @@ pub(super) fn store(config: &Config, fix: bool) -> Vec<Line> {
     }
     lines.extend(set_aside(directory, fix));
     if let Ok(inventory) = Inventory::read(directory) {
-        let size = human::size(inventory.blob_bytes);
+        let size = human::size(inventory.allocated_bytes);
         let limit = human::size(config.max_size_bytes);
         let results = human::plural(inventory.results, "result", "results");
         let text = format!("store {shown}: {results}, {size} of {limit}");
-        lines.push(if inventory.blob_bytes <= config.max_size_bytes {
+        lines.push(if inventory.allocated_bytes <= config.max_size_bytes {
             Line::Fine(text)
         } else {
             let remedy = "`kache gc` brings it within its cap, which is `local_max_size`";

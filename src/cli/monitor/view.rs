@@ -66,7 +66,7 @@ fn headline(frame: &mut Frame<'_>, area: Rect, model: &Model, color: bool) {
     let line = Line::from(vec![
         Span::styled(time(summary.saved_us()), Style::new().add_modifier(Modifier::BOLD)),
         Span::raw(" saved, store "),
-        Span::raw(human::size(model.store.blob_bytes)),
+        Span::raw(human::size(model.store.allocated_bytes)),
         Span::raw(format!(" of {}", human::size(model.max_size_bytes))),
     ]);
     frame.render_widget(Paragraph::new(line).block(Block::bordered().title("kache")), areas[1]);
@@ -151,9 +151,9 @@ fn store(model: &Model) -> Table<'static> {
     let (summary, store) = (&model.summary, &model.store);
     let rows = [
         ("directory", model.cache_dir.display().to_string()),
-        ("size", human::size(store.blob_bytes)),
+        ("size", human::size(store.allocated_bytes)),
         ("limit", human::size(model.max_size_bytes)),
-        ("full", human::share(store.blob_bytes, model.max_size_bytes)),
+        ("full", human::share(store.allocated_bytes, model.max_size_bytes)),
         ("results", human::count(store.results)),
         ("files", human::count(store.blobs)),
         ("restored", human::size(summary.restored_bytes)),

@@ -62,7 +62,7 @@ fn tiles(report: &Report) -> String {
         ("not cached", human::count(summary.skipped + summary.errors + summary.passthroughs)),
         ("restored", human::size(summary.restored_bytes)),
         ("without a copy", human::share(summary.linked_bytes, summary.restored_bytes)),
-        ("store", human::size(report.inventory.blob_bytes)),
+        ("store", human::size(report.inventory.allocated_bytes)),
     ];
     let tile =
         |(name, value): (&str, String)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n");

@@ -28,6 +28,7 @@ pub(super) fn value(report: &Report) -> Value {
         "storage": {
             "directory": report.config.cache_dir.to_string_lossy(),
             "size": report.inventory.blob_bytes,
+            "allocated": report.inventory.allocated_bytes,
             "max_size": report.config.max_size_bytes,
             "blobs": report.inventory.blobs,
             "results": report.inventory.results,

@@ -17,7 +17,7 @@ pub(super) fn render(report: &Report) -> String {
         human::count(summary.skipped + summary.errors + summary.passthroughs),
         time(summary.saved_us()),
         human::size(summary.restored_bytes),
-        human::size(report.inventory.blob_bytes),
+        human::size(report.inventory.allocated_bytes),
         human::size(report.config.max_size_bytes),
     )];
     sections.extend(builds(report));

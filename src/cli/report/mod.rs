@@ -237,7 +237,7 @@ fn suggestions(summary: &Summary, inventory: &Inventory, config: &Config) -> Vec
             human::size(copied)
         ));
     }
-    if inventory.blob_bytes > config.max_size_bytes / 10 * 9 {
+    if inventory.allocated_bytes > config.max_size_bytes / 10 * 9 {
         suggestions.push(format!(
             "The store is nearly full: `kache config set local_max_size` raises its limit of {}.",
             human::size(config.max_size_bytes)
