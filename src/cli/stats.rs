@@ -120,7 +120,7 @@ fn text(summary: &Summary, console: &Console) -> String {
     ]);
     table.row([
         heading("Misses"),
-        human::count(summary.misses + summary.dups),
+        human::count(summary.all_misses()),
         format!(
             "compiled in {}, {} stored",
             human::time(Duration::from_micros(summary.misses_compile_us)),

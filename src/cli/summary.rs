@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use store_format::{Event, EventOutcome, EventView};
 
 /// Reasons of calls that ask the compiler something begin like this.
-pub(super) const PROBE_PREFIX: &str = "not-a-compile|";
+const PROBE_PREFIX: &str = "not-a-compile|";
 /// Reasons of compilations whose inputs could not be seen begin like this.
 const UNOBSERVED_PREFIX: &str = "unobserved";
 
@@ -25,6 +25,7 @@ pub(super) struct Summary {
     pub(super) passthroughs: u64,
     /// Compilations whose inputs could not all be seen.
     pub(super) fallbacks: u64,
+    /// Without those that only asked the compiler something.
     pub(super) compiler_runs: u64,
     /// From the start to the end of every call.
     pub(super) elapsed_us: u64,
@@ -60,7 +61,9 @@ impl Summary {
         let end_ms = event.started_ms + u64::from(event.elapsed_us) / 1000;
         self.first_ms = Some(self.first_ms.map_or(event.started_ms, |ms| ms.min(event.started_ms)));
         self.last_ms = Some(self.last_ms.map_or(end_ms, |ms| ms.max(end_ms)));
-        self.compiler_runs += u64::from(event.compiler_runs);
+        if !is_probe(event) {
+            self.compiler_runs += u64::from(event.compiler_runs);
+        }
         self.elapsed_us += u64::from(event.elapsed_us);
         if event.outcome == EventOutcome::Passthrough {
             self.add_passed(event);
@@ -85,18 +88,19 @@ impl Summary {
             self.linked_bytes += event.linked_bytes;
             return;
         }
+        if matches!(event.outcome, EventOutcome::Skipped | EventOutcome::Error) {
+            self.fallbacks += u64::from(event.reason.starts_with(UNOBSERVED_PREFIX));
+            count_reason(&mut self.skip_reasons, reason_class(event.reason));
+            return;
+        }
         self.misses_us += u64::from(event.elapsed_us);
         self.misses_compile_us += u64::from(event.compile_us);
         self.store_us += u64::from(event.store_us);
         self.stored_bytes += event.size_bytes;
-        if matches!(event.outcome, EventOutcome::Skipped | EventOutcome::Error) {
-            self.fallbacks += u64::from(event.reason.starts_with(UNOBSERVED_PREFIX));
-            count_reason(&mut self.skip_reasons, reason_class(event.reason));
-        }
     }
 
     fn add_passed(&mut self, event: &EventView<'_>) {
-        if event.reason.starts_with(PROBE_PREFIX) {
+        if is_probe(event) {
             self.probes += 1;
         } else {
             self.passthroughs += 1;
@@ -108,9 +112,14 @@ impl Summary {
         self.local_hits + self.prefetch_hits + self.remote_hits
     }
 
+    /// Compilations that were made and stored.
+    pub(super) fn all_misses(&self) -> u64 {
+        self.misses + self.dups
+    }
+
     /// Compilations that looked their result up.
     pub(super) fn lookups(&self) -> u64 {
-        self.hits() + self.misses + self.dups
+        self.hits() + self.all_misses()
     }
 
     /// Compilations, whatever became of them.
@@ -122,6 +131,11 @@ impl Summary {
     pub(super) fn saved_us(&self) -> u64 {
         self.hits_compile_us.saturating_sub(self.hits_us)
     }
+}
+
+/// Whether a call only asked the compiler something.
+pub(super) fn is_probe(event: &EventView<'_>) -> bool {
+    event.outcome == EventOutcome::Passthrough && event.reason.starts_with(PROBE_PREFIX)
 }
 
 /// The summary as scripts read it.

@@ -5,7 +5,7 @@
 //! where the latest call was passed through, the reason for that.
 
 use super::output::{Console, Style};
-use super::summary::PROBE_PREFIX;
+use super::summary::is_probe;
 use super::{EXIT_FINDINGS, configuration, human, times};
 use crate::events::{self, is_hit};
 use anyhow::{Context, Result};
@@ -88,8 +88,7 @@ fn suggest(name: &str, cache_dir: &Path, console: &Console) -> Result<()> {
 
 /// Whether a call was to make something, and not to ask the compiler something.
 fn is_compilation(event: &EventView<'_>) -> bool {
-    event.outcome != EventOutcome::Passthrough
-        || !event.crate_name.is_empty() && !event.reason.starts_with(PROBE_PREFIX)
+    !event.crate_name.is_empty() && !is_probe(event)
 }
 
 /// Whether a crate or a package has this name, which has no hyphens.

@@ -3,6 +3,7 @@
 use crate::space::Space;
 use snapbox::{assert_data_eq, str};
 use std::process::Command;
+use store_format::{Event, EventOutcome};
 
 #[test]
 fn the_demo_reuses_every_unit_and_says_so() {
@@ -123,6 +124,42 @@ fn what_is_purged_is_counted_no_more() {
     assert!((1..all).contains(&allocated()), "{} of {all}", allocated());
     space.run(&["purge"]);
     assert_eq!(allocated(), 0);
+}
+
+/// Time and bytes of what was not stored were added to those of the misses.
+#[test]
+fn what_failed_is_no_miss() {
+    let event = |outcome, reason: &str| Event {
+        outcome,
+        reason: reason.to_owned(),
+        crate_name: "one".to_owned(),
+        started_ms: 1_700_000_000_000,
+        elapsed_us: 600_000,
+        compile_us: 572_000,
+        size_bytes: 4_000,
+        compiler_runs: 1,
+        ..Event::default()
+    };
+    let failed = event(EventOutcome::Skipped, "failed");
+    let hit = event(EventOutcome::LocalHit, "");
+    let asked = event(EventOutcome::Passthrough, "not-a-compile|version");
+    let log = [&failed, &failed, &failed, &hit, &asked].map(Event::encode_frame).concat();
+    let space = Space::new();
+    std::fs::create_dir(space.path("store")).unwrap();
+    std::fs::write(space.path("store/events"), log).unwrap();
+    let text = String::from_utf8(space.kache(&["stats"]).output().unwrap().stdout).unwrap();
+    assert!(text.contains("compiled in 0 ms, 0 B stored"), "{text}");
+    let report = space.json(&["report", "--format", "json"]);
+    assert_eq!(report["summary"]["weighted_hit_rate_pct"], 100.0);
+    assert_eq!(report["timing"]["avg_miss_ms"], 0.0);
+    let text = String::from_utf8(space.kache(&["report"]).output().unwrap().stdout).unwrap();
+    let build = text.lines().find(|line| line.contains("2023-11-14T")).unwrap();
+    let counts: Vec<_> = build.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(counts, ["1", "0"], "one hit and no miss: {text}");
+
+    let runs = |of: &serde_json::Value| of["compiler_runs"].as_u64().unwrap();
+    let each = report["all_events"].as_array().unwrap().iter().map(runs).sum::<u64>();
+    assert_eq!((runs(&report["summary"]), runs(&report["timeline"][0]), each), (4, 4, 4));
 }
 
 #[test]

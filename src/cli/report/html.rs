@@ -88,7 +88,7 @@ fn timeline(build: &Build, events: &[Event]) -> String {
         times::timestamp(build.started_ms),
         time(duration_ms * 1000),
         human::plural(summary.hits(), "hit", "hits"),
-        human::plural(summary.crates() - summary.hits(), "miss", "misses"),
+        human::plural(summary.all_misses(), "miss", "misses"),
         time(summary.saved_us()),
     );
     let path = build.critical_path(events);

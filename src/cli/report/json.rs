@@ -66,7 +66,7 @@ fn timeline(build: &Build, report: &Report) -> Value {
         "cargo_pid": build.cargo_pid,
         "total_crates": summary.crates(),
         "hits": summary.hits(),
-        "misses": summary.misses + summary.dups,
+        "misses": summary.all_misses(),
         "errors": summary.errors,
         "skipped": summary.skipped,
         "compiler_runs": summary.compiler_runs,
@@ -77,7 +77,7 @@ fn timeline(build: &Build, report: &Report) -> Value {
 /// Means in milliseconds, with three decimals.
 fn timing(report: &Report) -> Value {
     let summary = &report.summary;
-    let misses = summary.crates() - summary.hits();
+    let misses = summary.all_misses();
     json!({
         "avg_hit_ms": mean_ms(summary.hits_us, summary.hits()),
         "avg_miss_ms": mean_ms(summary.misses_us, misses),
@@ -107,8 +107,7 @@ fn ranked(ranked: &Ranked) -> Value {
 
 fn event(event: &Event) -> Value {
     let passed = event.outcome == EventOutcome::Passthrough;
-    let probe = passed && event.reason.starts_with(summary::PROBE_PREFIX);
-    let runs = if probe { 0 } else { event.compiler_runs };
+    let runs = if summary::is_probe(&event.view()) { 0 } else { event.compiler_runs };
     json!({
         "crate_name": event.crate_name,
         "crate_version": event.crate_version,

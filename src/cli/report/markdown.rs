@@ -13,7 +13,7 @@ pub(super) fn render(report: &Report) -> String {
         human::share(summary.hits(), summary.lookups()),
         human::count(summary.hits()),
         human::count(summary.lookups()),
-        human::count(summary.misses + summary.dups),
+        human::count(summary.all_misses()),
         human::count(summary.skipped + summary.errors + summary.passthroughs),
         time(summary.saved_us()),
         human::size(summary.restored_bytes),
@@ -41,7 +41,7 @@ fn builds(report: &Report) -> Option<String> {
             times::timestamp(build.started_ms),
             time((build.ended_ms - build.started_ms) * 1000),
             human::count(summary.hits()),
-            human::count(summary.crates() - summary.hits()),
+            human::count(summary.all_misses()),
             time(summary.saved_us()),
             code(&build.workspace),
         )

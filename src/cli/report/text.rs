@@ -50,7 +50,7 @@ fn builds(report: &Report) -> String {
             times::timestamp(build.started_ms),
             time((build.ended_ms - build.started_ms) * 1000),
             human::count(summary.hits()),
-            human::count(summary.crates() - summary.hits()),
+            human::count(summary.all_misses()),
             time(summary.saved_us()),
             build.workspace.clone(),
         ]);
