@@ -152,6 +152,21 @@ fn completions_name_every_command() {
     }
 }
 
+/// What nobody is to type was offered.
+#[test]
+fn completions_keep_to_what_the_help_shows() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Space::new().kache(&["completions", shell]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        for hidden in ["examine", "max-size", "detach", "sysroot"] {
+            assert!(!text.contains(hidden), "{shell} completes {hidden}");
+        }
+        for shown in ["max-age", "dry-run", "quiet", "why-miss", "uninstall", "version"] {
+            assert!(text.contains(shown), "{shell} does not complete {shown}");
+        }
+    }
+}
+
 /// The commands that the help lists.
 fn commands() -> Vec<String> {
     let help = Space::new().run(&["--help"]);
