@@ -144,6 +144,15 @@ impl Since {
     }
 }
 
+/// What is said where there is no event: in a part of the past, or at all.
+fn no_build(in_part: bool) -> &'static str {
+    if in_part {
+        "No build has used the cache in this time."
+    } else {
+        "No build has used the cache."
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("expected {DURATION_FORM}"))
 }

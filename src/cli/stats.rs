@@ -3,7 +3,7 @@
 use super::inventory::Inventory;
 use super::output::{Console, Style, Table};
 use super::summary::{Summary, by_count};
-use super::{Since, configuration, daemon, human};
+use super::{Since, configuration, daemon, human, no_build};
 use crate::config::Config;
 use crate::events;
 use crate::parallel;
@@ -44,7 +44,11 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         if let Some(status) = &status {
             writeln!(out, "{}", daemon::shown(config, status.as_ref(), console))?;
         }
-        out.write_all(text(&summary, console).as_bytes())?;
+        if summary.first_ms.is_none() {
+            writeln!(out, "{}", no_build(options.since.since.is_some()))?;
+        } else {
+            out.write_all(text(&summary, console).as_bytes())?;
+        }
     }
     out.flush().context("write the statistics")?;
     Ok(ExitCode::SUCCESS)
@@ -80,9 +84,6 @@ fn store_text(store: &Store<'_>, console: &Console) -> String {
 }
 
 fn text(summary: &Summary, console: &Console) -> String {
-    if summary.first_ms.is_none() {
-        return "No build has used the cache in this time.\n".to_owned();
-    }
     let mut table = Table::new(&[false, true]);
     let heading = |text: &str| console.paint(Style::Heading, text);
     let saved = Duration::from_micros(summary.saved_us());

@@ -304,6 +304,11 @@ fn a_root_leaves_only_the_builds_in_it() {
     assert_eq!(report["timeline"].as_array().unwrap().len(), 1);
     assert_eq!(report["summary"]["misses"], 1);
     assert_eq!(report["meta"]["root_filter"], root.canonicalize().unwrap().to_str().unwrap());
+    // Cargo compiles a member in the directory of its workspace.
+    let mut member = space.kache(&["report", "--format", "json", "--root", "."]);
+    let member = member.current_dir(root.join("greenhouse/src")).output().unwrap();
+    let member: Value = serde_json::from_slice(&member.stdout).unwrap();
+    assert_eq!(member["timeline"], report["timeline"]);
     let nowhere = space.kache(&["report", "--root", "/nowhere"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(1));
 }
@@ -318,4 +323,38 @@ fn the_summary_of_a_github_job_is_appended_to() {
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.starts_with("# before\n## kache: "), "{text}");
+}
+
+#[test]
+fn a_dash_stands_for_standard_output() {
+    let space = Space::built();
+    let mut report = space.kache(&["report", "--format", "github", "-o", "-"]);
+    let output = report.env("GITHUB_STEP_SUMMARY", space.path("no-summary.md")).output().unwrap();
+    assert!(output.stdout.starts_with(b"## kache: ") && output.stderr.is_empty(), "{output:?}");
+    assert!(!space.path("-").exists() && !space.path("no-summary.md").exists());
+}
+
+#[test]
+fn a_report_has_no_table_without_rows_and_counts_what_it_leaves_out() {
+    let space = Space::new();
+    assert_eq!(space.run(&["report"]), "No build has used the cache.\nexit status 0\n");
+    let event = |cargo_pid, outcome, crate_name: &str| Event {
+        started_ms: 1_700_000_000_000,
+        reason: "not-a-compile|version".to_owned(),
+        crate_name: crate_name.to_owned(),
+        cargo_pid,
+        outcome,
+        ..Event::default()
+    };
+    let asked = event(1, EventOutcome::Passthrough, "").encode_frame();
+    std::fs::create_dir(space.path("store")).unwrap();
+    std::fs::write(space.path("store/events"), &asked).unwrap();
+    let text = space.run(&["report"]);
+    assert!(!text.contains("Builds") && !text.contains("started"), "{text}");
+    let builds = [2, 3, 4].map(|pid| event(pid, EventOutcome::LocalHit, "one").encode_frame());
+    std::fs::write(space.path("store/events"), builds.concat()).unwrap();
+    let text = space.run(&["report", "--top", "1"]);
+    assert!(text.contains("\n and 2 more builds\n"), "{text}");
+    let text = space.run(&["report", "--top", "2"]);
+    assert!(text.contains("\n and 1 more build\n"), "{text}");
 }

@@ -78,11 +78,13 @@ exit status 0
 Store [ROOT]/store
  [SIZE] of 50.0 GB in 0 files, 0 results
 
-No build has used the cache in this time.
+No build has used the cache.
 exit status 0
 
 "#]]
     );
+    let none = Space::built().run(&["stats", "--since", "0s"]);
+    assert!(none.contains("\nNo build has used the cache in this time.\n"), "{none}");
     let since = Space::built().json(&["stats", "--since", "0s", "--json"]);
     assert_eq!(since["summary"]["total_crates"], 0);
 }

@@ -6,7 +6,7 @@ mod calls;
 use super::build::{Build, outcome_class, outcome_name};
 use super::{Ranked, Report, joined, time};
 use crate::cli::summary::Summary;
-use crate::cli::{human, times};
+use crate::cli::{human, no_build, times};
 use std::collections::HashSet;
 use std::fmt::Write;
 use store_format::Event;
@@ -30,7 +30,7 @@ pub(super) fn render(report: &Report) -> String {
         body += &timeline(build, &report.events);
     }
     if report.builds.is_empty() {
-        body += "<p>No build has used the cache in this time.</p>\n";
+        body.extend(["<p>", no_build(report.since_hours.is_some()), "</p>\n"]);
     }
     body += &ranking("Most expensive misses", &report.top_misses);
     body += &ranking("Most valuable hits", &report.top_hits);

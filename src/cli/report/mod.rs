@@ -39,7 +39,7 @@ pub(super) struct Options {
     /// Only builds that compiled something in this directory.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Write to a file.
+    /// Write to a file; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -89,21 +89,22 @@ struct Ranked {
 
 pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     let loaded = configuration(console)?;
+    let file = options.output.as_ref().filter(|path| *path != Path::new("-"));
     let report = Report::collect(options, loaded.config)?;
     let rendered = match options.format {
-        Format::Text => text::render(&report, console, options.output.is_none()),
+        Format::Text => text::render(&report, console, file.is_none()),
         Format::Json => json::render(&report)?,
         Format::Markdown | Format::Github => markdown::render(&report),
         Format::Html => html::render(&report),
         Format::Perfetto => perfetto::render(&report)?,
     };
-    if let Some(path) = &options.output {
+    if let Some(path) = file {
         std::fs::write(path, rendered).with_context(|| format!("write {}", path.display()))?;
         console.note(&format!("the report is in {}", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let summary = crate::env::value(crate::env::GITHUB_STEP_SUMMARY).map(PathBuf::from);
-    if let (Format::Github, Some(path)) = (options.format, summary) {
+    if let (Format::Github, Some(path), None) = (options.format, summary, &options.output) {
         append(&path, &rendered).with_context(|| format!("write {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -123,7 +124,10 @@ impl Report {
             events::read(cache_dir, options.since.start_ms()).context("read the event log")?;
         let inventory = Inventory::read(cache_dir)?;
         let root = match &options.root {
-            Some(root) => Some(root.canonicalize().with_context(|| root.display().to_string())?),
+            Some(root) => {
+                let root = root.canonicalize().with_context(|| root.display().to_string())?;
+                Some(known_root(root, &events))
+            }
             None => None,
         };
         let since_hours = options.since.since.map(|since| since.as_secs_f64() / 3600.0);
@@ -186,6 +190,16 @@ impl Report {
     fn errors(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| event.outcome == EventOutcome::Error)
     }
+}
+
+/// A directory in which something was compiled, or the workspace that it belongs to: Cargo compiles a
+/// member in the directory of its workspace.
+fn known_root(root: PathBuf, events: &[Event]) -> PathBuf {
+    if events.iter().any(|event| Path::new(&event.workspace).starts_with(&root)) {
+        return root;
+    }
+    let workspace = root.ancestors().find(|directory| directory.join("Cargo.lock").is_file());
+    workspace.map(Path::to_owned).unwrap_or(root)
 }
 
 /// The crates with the most time of the compiler.

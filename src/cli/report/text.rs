@@ -3,7 +3,7 @@
 use super::{Ranked, Report, time};
 use crate::cli::output::{Console, Style, Table};
 use crate::cli::summary::Summary;
-use crate::cli::{human, times};
+use crate::cli::{human, no_build, times};
 use store_format::Event;
 
 /// `terminal`: whether colour may be used where the console allows it.
@@ -12,7 +12,7 @@ pub(super) fn render(report: &Report, console: &Console, terminal: bool) -> Stri
         if terminal { console.paint(style, text) } else { text.to_owned() }
     };
     if report.events.is_empty() {
-        return "No build has used the cache in this time.\n".to_owned();
+        return format!("{}\n", no_build(report.since_hours.is_some()));
     }
     let summary = &report.summary;
     let mut sections = vec![overview(summary)];
@@ -42,6 +42,9 @@ fn overview(summary: &Summary) -> String {
 }
 
 fn builds(report: &Report) -> String {
+    if report.builds.is_empty() {
+        return String::new();
+    }
     let mut table = Table::new(&[false, true, true, true, true, false]);
     table.row(["started", "time", "hits", "misses", "saved", "workspace"]);
     for build in report.builds.iter().rev().take(report.top) {
@@ -58,7 +61,7 @@ fn builds(report: &Report) -> String {
     let more = report.builds.len().saturating_sub(report.top) as u64;
     let rest = match more {
         0 => String::new(),
-        _ => format!("  and {} more\n", human::plural(more, "build", "builds")),
+        _ => format!("  and {}\n", human::plural(more, "more build", "more builds")),
     };
     table.render(2) + &rest
 }
