@@ -48,6 +48,9 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
         console.note(&format!("there is no store in {}", config.cache_dir.display()));
         return Ok(ExitCode::SUCCESS);
     }
+    if options.max_age.is_some_and(|age| age.is_zero()) {
+        console.note("`--max-age 0` is no limit; `kache purge` removes everything");
+    }
     let configured = Duration::from_secs(config.gc_max_age_hours.saturating_mul(3600));
     let limits = limits(config.max_size_bytes, options.max_age.or(Some(configured)));
     let extent = if options.dry_run { Extent::DryRun } else { Extent::Everything };

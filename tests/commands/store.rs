@@ -340,3 +340,10 @@ fn a_store_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
         assert_eq!(shown.matches("Too many levels").count(), 1, "{shown}");
     }
 }
+
+#[test]
+fn an_age_of_zero_is_said_to_be_no_limit() {
+    let text = Space::built().run(&["gc", "--max-age", "0", "--dry-run"]);
+    let expected = "note: `--max-age 0` is no limit; `kache purge` removes everything\n";
+    assert!(text.contains(expected) && text.ends_with("exit status 0\n"), "{text}");
+}
