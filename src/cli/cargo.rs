@@ -12,7 +12,9 @@ use std::process::{Command, ExitCode};
 /// Becomes Cargo, so that its exit status and signals are those of this process.
 pub(super) fn run(arguments: &[OsString], console: &Console) -> Result<ExitCode> {
     let own = std::env::current_exe().context("find the path of this executable")?;
-    if let Some(other) = configured_wrapper().filter(|other| !is_kache(&other.command, &own)) {
+    let is_other =
+        |wrapper: &Wrapper| !wrapper.is_empty_variable() && !is_kache(&wrapper.command, &own);
+    if let Some(other) = configured_wrapper().filter(is_other) {
         console.warning(&format!(
             "{} sets the wrapper `{}`; this command uses kache in its place",
             other.origin,
@@ -21,13 +23,18 @@ pub(super) fn run(arguments: &[OsString], console: &Console) -> Result<ExitCode>
     }
     let mut command = cargo(arguments.first().map(OsString::as_os_str));
     let error = command.args(arguments).env(env::RUSTC_WRAPPER, &own).exec();
+    Err(not_run(&command, error))
+}
+
+/// Why Cargo could not be run.
+pub(super) fn not_run(command: &Command, error: std::io::Error) -> anyhow::Error {
     let program = command.get_program().display().to_string();
     if error.kind() == std::io::ErrorKind::NotFound {
-        return Err(UsageError::new(format!("`{program}` was not found"))
+        return UsageError::new(format!("`{program}` was not found"))
             .hint("install Rust, or put the directory of `cargo` in PATH")
-            .into());
+            .into();
     }
-    Err(error).with_context(|| format!("run `{program}`"))
+    anyhow::Error::new(error).context(format!("run `{program}`"))
 }
 
 /// The Cargo to run: the one that runs this process, if any, else the one in `PATH`. A toolchain
@@ -38,6 +45,9 @@ pub(super) fn cargo(first_argument: Option<&OsStr>) -> Command {
     Command::new(program)
 }
 
+/// Variables that name a wrapper, the stronger one first.
+const VARIABLES: [&str; 2] = [env::RUSTC_WRAPPER, env::CARGO_BUILD_RUSTC_WRAPPER];
+
 /// A compiler wrapper that Cargo would use, and what says so.
 #[derive(Debug)]
 pub(super) struct Wrapper {
@@ -45,10 +55,16 @@ pub(super) struct Wrapper {
     pub(super) origin: String,
 }
 
+impl Wrapper {
+    /// An empty variable stands for no wrapper, whatever the files say.
+    pub(super) fn is_empty_variable(&self) -> bool {
+        self.command.as_os_str().is_empty() && VARIABLES.contains(&self.origin.as_str())
+    }
+}
+
 /// The wrapper that is configured for the current directory: environment, then Cargo's files.
 pub(super) fn configured_wrapper() -> Option<Wrapper> {
-    for name in [env::RUSTC_WRAPPER, env::CARGO_BUILD_RUSTC_WRAPPER] {
-        // An empty one stands for no wrapper, whatever the files say.
+    for name in VARIABLES {
         if let Some(value) = std::env::var_os(name) {
             return Some(Wrapper { command: value.into(), origin: name.to_owned() });
         }

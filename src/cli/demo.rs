@@ -123,7 +123,7 @@ impl<'a> Builder<'a> {
             .env(env::CONFIG, &self.config)
             .env(env::CACHE_DIR, &self.store);
         let started = Instant::now();
-        let output = command.output().context("run `cargo build`")?;
+        let output = command.output().map_err(|error| cargo::not_run(&command, error))?;
         let time = started.elapsed();
         if !output.status.success() {
             let messages = String::from_utf8_lossy(&output.stderr);

@@ -3,7 +3,7 @@
 use super::cargo::{Wrapper, cargo_home, configured_wrapper, is_kache};
 use super::output::Console;
 use super::toml_file::TomlFile;
-use super::{EXIT_FINDINGS, UsageError, configuration, daemon};
+use super::{EXIT_FINDINGS, UsageError, configuration, daemon, with_causes};
 use crate::env;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -39,6 +39,10 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if options.undo {
         return undo(&plan, options, console);
     }
+    if !plan.is_done() {
+        // What cannot be changed is not to be shown as if it could.
+        TomlFile::open(&plan.file)?;
+    }
     let service = !options.no_service && wants_service(console)?;
     let mut out = console.data();
     if plan.is_done() {
@@ -62,8 +66,10 @@ pub(super) fn run(options: &Options, console: &Console) -> Result<ExitCode> {
     if !plan.is_done() {
         plan.apply()?;
     }
-    if service {
-        daemon::service::install(console).context("with `--no-service` none is asked for")?;
+    if service && let Err(error) = daemon::service::install(console) {
+        console.error(&format!("the wrapper is set, and {}", with_causes(&error)));
+        console.hint("`kache init --no-service` asks for none");
+        return Ok(ExitCode::from(EXIT_FINDINGS));
     }
     if !Plan::make()?.is_done() {
         console.warning("the file is written, and something stronger still overrides it");
@@ -193,6 +199,8 @@ impl Plan {
         let (origin, command) = (&current.origin, current.command.display());
         if Path::new(origin) == self.file {
             console.warning(&format!("`{command}` is replaced: Cargo has one wrapper"));
+        } else if current.is_empty_variable() {
+            console.warning(&format!("{origin} is empty, which is stronger: unset it"));
         } else {
             console.warning(&format!("{origin} sets `{command}`, which is stronger: remove it"));
         }

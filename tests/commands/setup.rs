@@ -426,7 +426,7 @@ fn init_installs_the_daemons_service_where_there_is_a_remote() {
     std::fs::write(&systemctl, "#!/bin/sh\nexit 1\n").unwrap();
     let output = run(&["init", "-y"]);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && error.contains("`--no-service`"), "{error}");
+    assert!(!output.status.success() && error.contains("--no-service`"), "{error}");
     assert!(!unit.exists());
 }
 
@@ -484,4 +484,60 @@ fn a_store_whose_path_keeps_the_recorder_out_is_named_with_the_remedy() {
     let text = space.shown(&output);
     assert!(!output.status.success() && text.contains("holds a space"), "{text}");
     assert!(text.contains("set `local_store` to a path without"), "{text}");
+}
+
+/// It was called another wrapper, without a name, with a remedy that changed nothing.
+#[test]
+fn an_empty_variable_is_named_with_its_remedy() {
+    let space = Space::new();
+    assert!(kache(&space, &["init", "-y"]).output().unwrap().status.success());
+    let run = |arguments: &[&str]| {
+        space.shown(&kache(&space, arguments).env("RUSTC_WRAPPER", "").output().unwrap())
+    };
+    let doctor = run(&["doctor"]);
+    let expected =
+        "finding RUSTC_WRAPPER is empty, so that Cargo uses no wrapper\n unset the variable\n";
+    assert!(doctor.contains(expected), "{doctor}");
+    let init = run(&["init", "--check"]);
+    assert!(
+        init.contains("warning: RUSTC_WRAPPER is empty, which is stronger: unset it\n"),
+        "{init}"
+    );
+    let cargo = run(&["cargo", "--version"]);
+    assert!(!cargo.contains("warning"), "no wrapper is replaced: {cargo}");
+}
+
+#[test]
+fn init_names_a_file_that_is_not_toml_and_shows_no_change_of_it() {
+    let space = Space::new();
+    std::fs::create_dir(space.path("cargo")).unwrap();
+    std::fs::write(space.path("cargo/config.toml"), "[build\n").unwrap();
+    for arguments in [&["init", "--check"][..], &["init", "-y"]] {
+        let text = shown(&space, arguments);
+        assert!(text.starts_with("error: [ROOT]/cargo/config.toml is not TOML: "), "{text}");
+        assert!(text.ends_with("hint: correct the file first\nexit status 2\n"), "{text}");
+    }
+}
+
+#[test]
+fn init_says_plainly_that_there_is_no_systemd() {
+    let space = Space::new();
+    let output = kache(&space, &["init", "-y"])
+        .env("PATH", space.path("bin"))
+        .env("KACHE_S3_BUCKET", "builds")
+        .output()
+        .unwrap();
+    let text = space.shown(&output).replace(env!("CARGO_BIN_EXE_kache"), "[KACHE]");
+    assert_data_eq!(
+        text,
+        str![[r#"
+In [ROOT]/cargo/config.toml, [build]:
+ rustc-wrapper = "[KACHE]"
+The daemon, which shares results through the remote, as a service of yours
+error: the wrapper is set, and no service is made (a build starts a daemon where there is none): run `systemctl --user daemon-reload`: No such file or directory (os error 2)
+hint: `kache init --no-service` asks for none
+exit status 1
+
+"#]]
+    );
 }

@@ -43,7 +43,9 @@ exit status 0
 fn the_demo_fails_where_cargo_fails() {
     let space = Space::new();
     let output = space.kache(&["demo"]).env("CARGO", "/nowhere/cargo").output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let text = space.shown(&output);
+    let expected = "error: `/nowhere/cargo` was not found\nhint: install Rust, or put the directory of `cargo` in PATH\nexit status 2\n";
+    assert!(text.ends_with(expected), "{text}");
     let output = space.kache(&["demo"]).env("RUSTFLAGS", "--no-such-flag").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();

@@ -37,7 +37,7 @@ pub(crate) fn install(console: &Console) -> Result<()> {
             // It would be taken for a service that runs.
             fs::remove_if_present(&service.file)?;
             return Err(
-                error.context("no service is made; a build starts a daemon where there is none")
+                error.context("no service is made (a build starts a daemon where there is none)")
             );
         }
     }

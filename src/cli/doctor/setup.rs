@@ -74,10 +74,15 @@ pub(super) fn wrapper(fix: bool) -> Vec<Line> {
     let Ok(own) = std::env::current_exe() else { return Vec::new() };
     let configured = configured_wrapper();
     let remedy = match &configured {
-        Some(wrapper) if env::value(&wrapper.origin).is_some() => "unset the variable",
+        Some(wrapper) if env::value(&wrapper.origin).is_some() || wrapper.is_empty_variable() => {
+            "unset the variable"
+        }
         _ => "`kache init` sets it; `kache cargo build` needs no setting",
     };
     let problem = match configured {
+        Some(wrapper) if wrapper.is_empty_variable() => {
+            format!("{} is empty, so that Cargo uses no wrapper", wrapper.origin)
+        }
         Some(wrapper) if !is_kache(&wrapper.command, &own) => {
             format!("{} sets another wrapper, `{}`", wrapper.origin, wrapper.command.display())
         }
