@@ -371,7 +371,7 @@ fn compile_member(text: &str, extra: &[&str]) -> (tempfile::TempDir, Roots, Stri
     roots.set(Root::Sysroot, Path::new(told(&["--print", "sysroot"]).trim_end()));
     let version = told(&["-vV"]);
     let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
-    roots.tell_library(commit.unwrap(), |path| path.exists());
+    roots.tell_library(commit.unwrap(), Path::exists);
     let output = compiler()
         .args(roots.remap_arguments())
         .args(&arguments[1..])
