@@ -199,11 +199,12 @@ const BY_NAME: &[&str] = &[
 /// What the input is called that stands for all variables which [`is_of_compilers`].
 pub const OF_COMPILERS: &[u8] = b"compilers";
 
-/// Words of the names of variables that tell the crate `cc` what to run, how, and for what.
+/// Words of the names of variables that tell the crate `cc` what to run, how, and for what. The locale is
+/// none of them: compilers that it runs ask for that themselves.
 const COMPILERS_WORDS: &[&str] = &[
     "AR", "AS", "CC", "CL", "CXX", "CPP", "LD", "NM", "ML", "VS", "EM", "OUT", "LIB", "LIBPATH",
     "CPATH", "ARCH", "CPU", "ABI", "OS", "HOST", "BUILD", "DEBUG", "OPT", "PROFILE", "PREFIX",
-    "DIR", "ROOT", "HOME", "LANG", "LC", "RC", "EPOCH", "DATE", "STATIC",
+    "DIR", "ROOT", "HOME", "RC", "EPOCH", "DATE", "STATIC",
 ];
 
 /// Parts of such words, wherever they are.
@@ -257,7 +258,8 @@ const COMPILERS_PARTS: &[&str] = &[
     "MAKE",
 ];
 
-/// Beginnings of names that CI systems give to what each of their runs has anew.
+/// Beginnings of names that CI systems give to what each of their runs has anew. Those of `BUILD_` are
+/// Jenkins's and Azure's: `cc` looks none up that begins so.
 const OF_CI: &[&str] = &[
     "GITHUB_",
     "RUNNER_",
@@ -273,6 +275,19 @@ const OF_CI: &[&str] = &[
     "BITBUCKET_",
     "AGENT_",
     "SYSTEM_",
+    "BUILD_",
+    "HUDSON_",
+    "CODEBUILD_",
+    "CIRRUS_",
+    "APPVEYOR_",
+    "BAMBOO_",
+    "BITRISE_",
+    "CF_",
+    "CM_",
+    "HARNESS_",
+    "KOKORO_",
+    "SD_",
+    "SEMAPHORE_",
 ];
 
 /// Where Cargo puts what it builds: made of such words, and for Cargo alone.
@@ -421,14 +436,17 @@ mod tests {
             EMCC_LOCAL_PORTS EMCC_CFLAGS DEVELOPER_DIR C_INCLUDE_PATH CXXSTDLIB_STATIC CXXSTDLIB \
             CXXFLAGS CXX CROSS_COMPILE CRATE_CC_NO_DEFAULTS CPLUS_INCLUDE_PATH CPATH COMPILER_PATH \
             CLANG_NO_DEFAULT_CONFIG CFLAGS CC_SHELL_ESCAPED_FLAGS CC_FORCE_DISABLE CCC_OVERRIDE_OPTIONS \
-            CC_ENABLE_DEBUG_OUTPUT CC_KNOWN_WRAPPER_CUSTOM CC CARGO_TRIM_PATHS_SCOPE ARFLAGS AR LC_ALL \
+            CC_ENABLE_DEBUG_OUTPUT CC_KNOWN_WRAPPER_CUSTOM CC CARGO_TRIM_PATHS_SCOPE ARFLAGS AR \
             CFLAGS_x86_64-unknown-linux-gnu CFLAGS_x86_64_unknown_linux_gnu HOST_CC TARGET_CFLAGS \
             AR_aarch64_apple_darwin CXX_x86_64-pc-windows-msvc";
         for name in names.split_whitespace() {
             assert!(is_of_compilers(name.as_bytes()), "{name}");
         }
         let others = "GITHUB_RUN_ID GITHUB_PATH CI_COMMIT_SHA USER LOGNAME FLAVOUR CARGO_TARGET_DIR \
-            CARGO_BUILD_TARGET_DIR";
+            CARGO_BUILD_TARGET_DIR LANG LANGUAGE LC_ALL LC_CTYPE LC_MEASUREMENT BUILD_NUMBER BUILD_URL \
+            BUILD_ID BUILD_TAG BUILD_BUILDID BUILD_SOURCESDIRECTORY CODEBUILD_BUILD_ID CIRRUS_BUILD_ID \
+            APPVEYOR_BUILD_ID BITRISE_BUILD_NUMBER bamboo_build_working_directory CF_BUILD_ID \
+            CM_BUILD_DIR HUDSON_HOME SD_BUILD_ID KOKORO_BUILD_ID HARNESS_BUILD_ID SEMAPHORE_JOB_ID";
         for name in others.split_whitespace() {
             assert!(!is_of_compilers(name.as_bytes()), "{name}");
         }
