@@ -44,6 +44,8 @@ mod layout;
 mod linux;
 #[path = "shim/loaded.rs"]
 mod loaded;
+#[path = "shim/loader.rs"]
+mod loader;
 #[path = "shim/log.rs"]
 mod log;
 #[path = "shim/lookups.rs"]

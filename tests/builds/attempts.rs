@@ -124,3 +124,54 @@ fn a_program_that_would_rather_have_a_ring_of_the_kernel_does_without_and_is_kep
     );
     check_kept(&space, "one");
 }
+
+/// A script that knows by `part("ld-linux")` where such a part of the C library is.
+fn with_c_library(body: &str) -> TestSpace {
+    with_script(&format!(
+        "let maps = std::fs::read_to_string(\"/proc/self/maps\").unwrap();\n\
+         let part = |name: &str| maps.lines().find(|line| line.contains(name)).unwrap()\n\
+         .split_whitespace().last().unwrap().to_owned();\n{body}"
+    ))
+}
+
+/// Checks that a script has the value under observation that it has without.
+#[track_caller]
+fn check_as_plain(space: &TestSpace) {
+    space.cargo("p", ["build"]).plain().target_directory("plain").succeed();
+    space.build("p");
+    let plain = space.output_of("plain/debug/p");
+    assert!(!plain.trim().is_empty());
+    assert_eq!(space.output_of("p/target/debug/p"), plain);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn the_loader_lists_the_libraries_that_a_program_would_have() {
+    for command in [
+        "ldd /bin/true",
+        "$0 --list /bin/true",
+        "$0 --inhibit-rpath /x --list /bin/true",
+        "LD_TRACE_LOADED_OBJECTS=1 /bin/true",
+        "export LD_TRACE_LOADED_OBJECTS=1; exec /bin/true",
+    ] {
+        let body = format!(
+            "run(Command::new(\"sh\").args([\"-c\", {:?}, &part(\"ld-linux\")]))",
+            format!("({command}) | sed 's/ (0x.*//'")
+        );
+        check_as_plain(&with_c_library(&body));
+    }
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn the_c_library_says_which_one_it_is() {
+    check_as_plain(&with_c_library("run(&mut Command::new(part(\"libc.so.6\")))"));
+    check_as_plain(&with_c_library("run(Command::new(part(\"libc.so.6\")).env_clear())"));
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_program_that_the_loader_is_told_to_run_is_kept() {
+    let run = "run(Command::new(part(\"ld-linux\")).args([\"/bin/echo\", \"--list\"]))";
+    check_kept(&with_c_library(run), "--list");
+}

@@ -1,15 +1,24 @@
-//! The variables that a program gets: with those that have it observed.
+//! The variables that a program gets: with those that have it observed, or without them where nothing is
+//! started that could be.
 
 use core::ffi::c_char;
 use core::ptr;
 
 use crate::exec::List;
 use crate::layout::{PRELOAD_VARIABLE, VARIABLE};
-use crate::log;
 use crate::system::{self, bytes};
+use crate::ways::Absolute;
+use crate::{loader, log};
+
+/// Entries that have a program observed; those that are empty are left out.
+struct Entries<'a> {
+    /// Two parts of the list of libraries.
+    preload: [&'a [u8]; 2],
+    log: &'a [u8],
+}
 
 /// The environment for a program: the caller's, with the entries of the observation put back
-/// where they are missing. Its memory is its own, and is given back where the program did not
+/// where they are missing, or taken out. Its memory is its own, and is given back where the program did not
 /// start.
 pub(crate) struct Environment {
     pub(crate) list: List,
@@ -18,32 +27,35 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    pub(crate) fn new(given: List) -> Self {
+    /// What `executable` gets that is run with these arguments and variables.
+    pub(crate) fn new(executable: &Absolute, arguments: List, given: List) -> Self {
         let kept = Self { list: given, memory: ptr::null_mut(), memory_bytes: 0 };
         let Some(entries) = log::entries() else { return kept };
-        // SAFETY: the caller's environment, as it passes it on.
-        let (preload, log) = unsafe {
+        // SAFETY: the caller's environment and arguments, as it passes them on.
+        let (preload, log, runs_nothing) = unsafe {
             (
                 bytes(system::find_variable(given, PRELOAD_VARIABLE.as_bytes())),
                 bytes(system::find_variable(given, VARIABLE.as_bytes())),
+                loader::runs_nothing(executable.path(), arguments, given),
             )
         };
-        let is_first = preload.starts_with(entries.preload);
-        if is_first && log == entries.log {
-            return kept;
-        }
+        let behind = preload.strip_prefix(entries.preload);
+        let wanted = match behind {
+            _ if runs_nothing => {
+                let others = behind.map(|list| list.strip_prefix(b":").unwrap_or(list));
+                Entries { preload: [b"", others.unwrap_or(preload)], log: b"" }
+            }
+            Some(_) if log == entries.log => return kept,
+            Some(_) => Entries { preload: [b"", preload], log: entries.log },
+            None => Entries { preload: [entries.preload, preload], log: entries.log },
+        };
         // SAFETY: as above.
-        unsafe { Self::rebuilt(given, preload, is_first, &entries) }.unwrap_or(kept)
+        unsafe { Self::rebuilt(given, &wanted) }.unwrap_or(kept)
     }
 
     /// # Safety
     /// `given` is null or an array of C strings that ends with null.
-    unsafe fn rebuilt(
-        given: List,
-        preload: &[u8],
-        is_first: bool,
-        entries: &log::Entries,
-    ) -> Option<Self> {
+    unsafe fn rebuilt(given: List, entries: &Entries) -> Option<Self> {
         let mut count = 0_usize;
         // SAFETY: the array ends with null.
         unsafe {
@@ -51,8 +63,9 @@ impl Environment {
                 count += 1;
             }
         }
+        let [first, others] = entries.preload;
         let list_bytes = (count + 3) * size_of::<*const c_char>();
-        let text_bytes = preload.len() + entries.preload.len() + entries.log.len() + 64;
+        let text_bytes = first.len() + others.len() + entries.log.len() + 64;
         let memory_bytes = list_bytes + text_bytes;
         let memory = system::map(None, memory_bytes);
         if memory.is_null() {
@@ -62,10 +75,13 @@ impl Environment {
         // SAFETY: the lists and both texts fit into the fresh memory, whose rest is zero.
         unsafe {
             let mut text = memory.add(list_bytes);
-            let mut put = |part: &[u8]| {
-                ptr::copy_nonoverlapping(part.as_ptr(), text, part.len());
-                text = text.add(part.len());
-                text
+            let mut put = |parts: [&[u8]; 5]| {
+                let begin = text;
+                for part in parts {
+                    ptr::copy_nonoverlapping(part.as_ptr(), text, part.len());
+                    text = text.add(part.len());
+                }
+                begin.cast()
             };
             let mut length = 0;
             for index in 0..count {
@@ -76,21 +92,16 @@ impl Environment {
                     length += 1;
                 }
             }
-            *list.add(length) = put(b"").cast();
-            put(PRELOAD_VARIABLE.as_bytes());
-            put(b"=");
-            if !is_first {
-                put(entries.preload);
-                if !preload.is_empty() {
-                    put(b":");
-                }
+            if !first.is_empty() || !others.is_empty() {
+                let between: &[u8] = if first.is_empty() || others.is_empty() { b"" } else { b":" };
+                let name = PRELOAD_VARIABLE.as_bytes();
+                *list.add(length) = put([name, b"=", first, between, others]);
+                length += 1;
+                put([b"\0", b"", b"", b"", b""]);
             }
-            put(preload);
-            put(b"\0");
-            *list.add(length + 1) = put(b"").cast();
-            put(VARIABLE.as_bytes());
-            put(b"=");
-            put(entries.log);
+            if !entries.log.is_empty() {
+                *list.add(length) = put([VARIABLE.as_bytes(), b"=", entries.log, b"", b""]);
+            }
         }
         Some(Self { list, memory, memory_bytes })
     }

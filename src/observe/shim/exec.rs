@@ -136,7 +136,7 @@ fn execute_searched(name: Path, arguments: List, environment: List) -> c_int {
 
 fn execute(name: Path, arguments: List, environment: List, searches: bool) -> c_int {
     let run = |executable: &Absolute| {
-        let environment = Environment::new(environment);
+        let environment = Environment::new(executable, arguments, environment);
         let extended = Arguments::new(executable, arguments);
         let arguments = extended.list;
         if searches {
@@ -199,7 +199,7 @@ extern "C" fn fexecve(descriptor: c_int, arguments: List, environment: List) -> 
     let mut executable = Absolute::new(&mut buffer);
     executable.set_path(descriptor, b"");
     executing(&executable, None, || {
-        let environment = Environment::new(environment);
+        let environment = Environment::new(&executable, arguments, environment);
         match as_function!(FEXECVE.known(), unsafe extern "C" fn(c_int, List, List) -> c_int) {
             // SAFETY: the caller's own arguments; the list is as the caller's.
             Some(next) => unsafe { next(descriptor, arguments, environment.list) },
@@ -222,7 +222,7 @@ pub(crate) extern "C" fn execveat(
     // SAFETY: a C string, as the function demands.
     executable.set_path(directory, unsafe { bytes(name) });
     executing(&executable, Some((directory, name)), || {
-        let environment = Environment::new(environment);
+        let environment = Environment::new(&executable, arguments, environment);
         let arguments = [
             directory as isize,
             name as isize,
@@ -383,7 +383,7 @@ fn spawned(
             set_from(here, text, &mut executable);
         }
     }
-    let full = Environment::new(environment);
+    let full = Environment::new(&executable, arguments, environment);
     let extended = Arguments::new(&executable, arguments);
     if system::takes_own_place(attributes) {
         log::blind("a program that takes the place of another by `posix_spawn`");
