@@ -289,7 +289,7 @@ fn profiles(observation: &Observation) -> HashSet<Cow<'_, Path>> {
 
 /// Whether a place tells about this machine, or decides how text looks.
 fn is_state_of_the_machine(path: &Path) -> bool {
-    const TREES: [&str; 3] = ["/usr/lib/locale", "/usr/share/locale", "/run/nscd"];
+    const TREES: [&str; 2] = ["/usr/share/locale", "/run/nscd"];
     const FILES: [&str; 5] = [
         "/etc/ld.so.preload",
         "/etc/ld.so.nohwcap",

@@ -99,5 +99,10 @@ pub(crate) const TOLD: u8 = 22;
 pub(crate) const LISTED_LATER: u8 = 23;
 /// A process begins with a list of directories for libraries: the list, NUL, its executable.
 pub(crate) const LIBRARY_PATH: u8 = 24;
+/// A file in which a locale is described was found where the C library looks for one: its path, NUL, the
+/// executable that chose the locale.
+pub(crate) const LOCALE_READ: u8 = 25;
+/// Nothing was there. The text is the same.
+pub(crate) const LOCALE_MISSING: u8 = 26;
 /// Something happened that cannot be followed; the text says what.
 pub(crate) const BLIND: u8 = 18;

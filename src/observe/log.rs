@@ -19,10 +19,10 @@ use super::ground::flat;
 use super::image_file::EnvironmentUse;
 use super::layout::{
     BLIND, EXECUTE_FAILED, EXECUTING, FOUND, HEADER_BYTES, HEAP_BYTES, HEAP_OFFSET, LIBRARY_PATH,
-    LINK_READ, LINKED, LISTED, LISTED_LATER, LOADED, LOADING, LOCAL_SOCKET, MACHINE, MAGIC,
-    MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ, RECORD_HEADER_BYTES, REMOVED, SPAWNED,
-    STARTED, TEXT_BYTES_MAX, TOLD, VARIABLE_READ, WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC,
-    WORD_OVERFLOW, WROTE,
+    LINK_READ, LINKED, LISTED, LISTED_LATER, LOADED, LOADING, LOCAL_SOCKET, LOCALE_MISSING,
+    LOCALE_READ, MACHINE, MAGIC, MISSING, NETWORK, OPENED_LIBRARY, PROGRAM, READ,
+    RECORD_HEADER_BYTES, REMOVED, SPAWNED, STARTED, TEXT_BYTES_MAX, TOLD, VARIABLE_READ,
+    WORD_FIRST_PID, WORD_HEAP_USED, WORD_MAGIC, WORD_OVERFLOW, WROTE,
 };
 use super::machine::Fact;
 use super::processes::Processes;
@@ -378,6 +378,12 @@ impl Reader {
                 self.can_read_variables(&path());
                 Access::OpenedLibrary(path())
             }
+            LOCALE_READ | LOCALE_MISSING => match pair(text) {
+                Some((_, Some(by))) if variables::only_diagnoses(&by) => return true,
+                Some((file, _)) if kind == LOCALE_READ => Access::Read(tidy(file)),
+                Some((file, _)) => Access::Missing(tidy(file)),
+                None => return false,
+            },
             STARTED => return self.started(number, path()),
             LOADING => return self.processes.loads(number),
             TOLD => return self.processes.told(number),

@@ -9,7 +9,9 @@
 //! | what is not in a directory for temporary files until it is made | names made up at random |
 //! | names in `-L` directories and the sysroot | the compiler looks for crates by name; those that it reads are inputs |
 //! | state in `/proc`, `/dev` and `/sys`, see [`machine`] | it changes all the time, or is the process's own |
-//! | loader and locale files | they decide how text looks and where the C library is |
+//! | loader files and translations | they decide how text looks and where the C library is |
+//! | what a locale is, for who only diagnoses in it | it writes the same |
+//! | what the locales `C` and `C.UTF-8` are | they are the same everywhere |
 //! | kache's own library and tables | they are there because of kache |
 //! | Cargo's locks, and its notes of what it used when, and of the compiler | they say nothing about a package |
 //! | the counters of Java machines, among temporary files | they say which processes are at work |

@@ -46,6 +46,9 @@ mod linux;
 mod loaded;
 #[path = "shim/loader.rs"]
 mod loader;
+#[cfg(target_os = "linux")]
+#[path = "shim/locale.rs"]
+mod locale;
 #[path = "shim/log.rs"]
 mod log;
 #[path = "shim/lookups.rs"]

@@ -136,6 +136,7 @@ const LOCALE: &[&str] = &[
     "LC_MONETARY",
     "LC_NUMERIC",
     "LC_TIME",
+    "LOCPATH",
 ];
 
 /// Programs that hold the environment to pass it on, and look single variables up by name. The
@@ -333,9 +334,13 @@ pub(super) fn is_make_noise(name: &[u8]) -> bool {
 
 /// Whether a variable decides only in which language `executable` diagnoses.
 pub(super) fn is_language(name: &[u8], executable: &Path) -> bool {
+    LOCALE.iter().any(|known| known.as_bytes() == name) && only_diagnoses(executable)
+}
+
+/// Whether `executable` does nothing else with the locale than to diagnose in its language.
+pub(super) fn only_diagnoses(executable: &Path) -> bool {
     const OTHERS: [&[u8]; 4] = [b"cmake", b"ninja", b"pkg-config", b"pkgconf"];
-    LOCALE.iter().any(|known| known.as_bytes() == name)
-        && (looks_up_by_name(executable) || OTHERS.contains(&plain_name(executable)))
+    looks_up_by_name(executable) || OTHERS.contains(&plain_name(executable))
 }
 
 /// Whether an executable is a kind of make.

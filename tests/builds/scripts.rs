@@ -177,6 +177,30 @@ fn a_variable_that_a_script_reads() {
     });
 }
 
+/// The same name of a locale means an order of the alphabet where that is installed, and none elsewhere.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_locale_that_is_installed_later() {
+    let mut space = with_script(
+        "run(Command::new(\"sh\").args([\"-c\", \"printf 'a two\\nB one\\n' | sort | sed -n '1s/..//p'\"]))",
+    );
+    let installed = space.path("installed");
+    std::fs::create_dir(&installed).expect("a directory can be created");
+    let mut make = Command::new("localedef");
+    make.args(["-i", "en_US", "-f", "UTF-8"]).arg(installed.join("en_US.UTF-8"));
+    // Nothing to make one of is on every machine.
+    if !make.output().is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let places = space.path("locales").display().to_string();
+    space.set_variable("LOCPATH", &places);
+    space.set_variable("LANG", "en_US.UTF-8");
+    check_noticed(&mut space, &AGAIN, |space, value| match value {
+        Value::One => space.remove("locales"),
+        Value::Two => space.copy_tree("installed", "locales"),
+    });
+}
+
 /// A shell that a script runs may ask for it, too: then it does not count.
 #[test]
 fn a_variable_of_the_session_that_a_script_reads() {

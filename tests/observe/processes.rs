@@ -411,3 +411,27 @@ fn a_named_pipe_that_a_process_makes_is_no_input() {
         assert!(happened(&observation, &Access::Wrote(space.path(name))), "{name}");
     }
 }
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn who_chooses_a_locale_looks_for_what_it_is_and_who_only_diagnoses_does_not() {
+    let space = TestSpace::new();
+    let looked_for = |locale: &str, program: &str| -> Vec<PathBuf> {
+        let run = format!("export LC_ALL={locale}; {program} </dev/null >/dev/null 2>&1 || true");
+        let (_, observation) = space.shell(&run);
+        let paths = observation.events.into_iter().filter_map(|access| match access {
+            Access::Read(path) | Access::Missing(path) => Some(path),
+            _ => None,
+        });
+        paths.filter(|path| path.starts_with("/usr/lib/locale")).collect()
+    };
+    let mut expected = vec![PathBuf::from("/usr/lib/locale/locale-archive")];
+    let names = ["xy_ZZ.ISO-8859-1@t", "xy_ZZ.ISO-8859-1", "xy_ZZ.iso88591@t", "xy_ZZ.iso88591"];
+    let names = names.into_iter().chain(["xy_ZZ@t", "xy_ZZ"]);
+    expected.extend(names.map(|name| Path::new("/usr/lib/locale").join(name)));
+    assert_eq!(looked_for("xy_ZZ.ISO-8859-1@t", "sort"), expected);
+    for (locale, program) in [("C", "sort"), ("C.UTF-8", "sort"), ("xy_ZZ", "ld"), ("xy_ZZ", "cc")]
+    {
+        assert_eq!(looked_for(locale, program), [] as [PathBuf; 0], "{locale} {program}");
+    }
+}
