@@ -171,6 +171,13 @@ fn the_c_library_says_which_one_it_is() {
 
 #[test]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_script_that_asks_for_the_version_of_the_c_library_is_kept() {
+    let version = "run(Command::new(\"getconf\").arg(\"GNU_LIBC_VERSION\"))";
+    check_kept(&with_script(&format!("{version}.split(' ').next().unwrap().into()")), "glibc");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn a_program_that_the_loader_is_told_to_run_is_kept() {
     let run = "run(Command::new(part(\"ld-linux\")).args([\"/bin/echo\", \"--list\"]))";
     check_kept(&with_c_library(run), "--list");

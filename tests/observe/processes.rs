@@ -395,6 +395,23 @@ fn what_is_asked_of_the_kernel_and_made_for_the_processor_is_seen() {
     }
 }
 
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn the_c_library_whose_version_is_asked_for_is_read() {
+    let space = TestSpace::new();
+    for (name, is_version) in
+        [("GNU_LIBC_VERSION", true), ("GNU_LIBPTHREAD_VERSION", true), ("PATH", false)]
+    {
+        let (told, observation) = space.shell(&format!("getconf {name}"));
+        assert!(!told.trim().is_empty());
+        let is_read = observation
+            .events
+            .iter()
+            .any(|access| matches!(access, Access::Read(path) if path.ends_with("libc.so.6")));
+        assert_eq!(is_read, is_version, "{name} {:#?}", describe(&observation));
+    }
+}
+
 /// Make 4.4 does so for its jobserver.
 #[test]
 fn a_named_pipe_that_a_process_makes_is_no_input() {

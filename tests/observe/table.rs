@@ -183,6 +183,8 @@ fn what_the_kernel_shows_is_state_or_a_fact_or_cannot_be_followed() {
             assert_eq!(found_in(vec![access]), Err(Uncacheable::Opaque(opaque.into())));
         }
     }
+    // Its version was asked for.
+    check(vec![read("/usr/lib64/libc.so.6")], &["File /usr/lib64/libc.so.6"]);
     check(vec![missing("/sys/firmware/efi")], &["Presence /sys/firmware/efi"]);
 }
 

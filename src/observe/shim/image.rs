@@ -36,6 +36,16 @@ pub(crate) fn each_later(each: &dyn Fn(&[u8])) {
     });
 }
 
+/// Passes on the path of the library whose code an address is in.
+#[cfg(target_os = "linux")]
+pub(crate) fn holder(address: usize, each: &dyn Fn(&[u8])) {
+    each_library(&mut |library| {
+        if library.code().any(|[begin, end]| begin <= address && address < end) {
+            named(library, each);
+        }
+    });
+}
+
 /// Remembers where the code of this process is, and passes on the path of each library.
 pub(crate) fn remember(each: impl Fn(&[u8])) {
     let mut free = RANGES.iter();

@@ -23,7 +23,7 @@ next! {
 
 #[cfg(target_os = "linux")]
 next! {
-    SECURE_GETENV = "secure_getenv"; SENDMMSG = "sendmmsg"; NFTW64 = "nftw64";
+    CONFSTR = "confstr"; SECURE_GETENV = "secure_getenv"; SENDMMSG = "sendmmsg"; NFTW64 = "nftw64";
     FTW64 = "ftw64"; OPEN_BY_HANDLE_AT = "open_by_handle_at"; SHM_OPEN = "shm_open";
     SETMNTENT = "setmntent"; FTS64_OPEN = "fts64_open"; MSGGET = "msgget"; SEMGET = "semget";
     SEM_OPEN = "sem_open"; MQ_OPEN = "mq_open"; ACCEPT4 = "accept4"; GETADDRINFO_A = "getaddrinfo_a";
@@ -219,6 +219,24 @@ pub(crate) extern "C" fn uname(to: *mut c_void) -> c_int {
 }
 
 interpose! { getenv = GETENV; connect = CONNECT; sendto = SENDTO; sendmsg = SENDMSG; uname = UNAME; }
+
+/// Records which C library it is that tells its version. Only who asks for just that depends on it: the
+/// standard library of Rust calls `gnu_get_libc_version` whenever it starts a program.
+#[cfg(target_os = "linux")]
+#[unsafe(no_mangle)]
+extern "C" fn confstr(name: c_int, to: Any, bytes: usize) -> usize {
+    const GNU_LIBC_VERSION: c_int = 2;
+    const GNU_LIBPTHREAD_VERSION: c_int = 3;
+    let next = CONFSTR.find();
+    if matches!(name, GNU_LIBC_VERSION | GNU_LIBPTHREAD_VERSION) && log::is_open() {
+        crate::image::holder(next as usize, &|library| log::text(READ, &[library]));
+    }
+    match as_function!(next, unsafe extern "C" fn(c_int, Any, usize) -> usize) {
+        // SAFETY: the caller's own arguments.
+        Some(next) => unsafe { next(name, to, bytes) },
+        None => 0,
+    }
+}
 
 /// Functions whose inside cannot be seen: called, and recorded by name.
 macro_rules! unseen_family {
