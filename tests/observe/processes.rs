@@ -396,6 +396,43 @@ fn what_is_asked_of_the_kernel_and_made_for_the_processor_is_seen() {
 }
 
 #[test]
+fn whoever_may_be_told_of_the_processor_in_a_file_or_tells_of_it_is_seen() {
+    let space = TestSpace::new();
+    let adapts = |command: &str| {
+        let (_, observation) = space.shell(&format!("{command} >told 2>&1 || true"));
+        happened(&observation, &Access::Machine(Fact::Processor))
+    };
+    space.write("options", "-march=native");
+    space.write("one.c", "");
+    for command in [
+        "cc @options -c one.c",
+        "x86_64-linux-gnu-gcc-12 -c @options one.c",
+        "clang --config options -c one.c",
+        "clang --config=options -c one.c",
+        "rustc @options",
+        "rustc --print target-cpus",
+        "rustc --print=target-cpus",
+        "llc --version",
+        "llvm-ar-14 --version",
+    ] {
+        let program = command.split(' ').next().unwrap();
+        // Not all of them are on every machine.
+        if Command::new(program).arg("--version").output().is_ok() {
+            assert!(adapts(command), "{command}");
+        }
+    }
+    for command in [
+        "cc -c one.c",
+        "rustc --print cfg",
+        "cc --version",
+        "echo @options",
+        "llvm-config --version",
+    ] {
+        assert!(!adapts(command), "{command}");
+    }
+}
+
+#[test]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn the_c_library_whose_version_is_asked_for_is_read() {
     let space = TestSpace::new();

@@ -27,19 +27,20 @@ impl Arguments {
         if given.is_null() {
             return kept;
         }
+        let name = file_name(executable.path());
+        let is_kache = name == b"kache" || name == LINK_NAME.as_bytes();
+        // What compiles C puts kache in front of the compiler where Cargo does, and kache becomes that.
         // SAFETY: the caller's arguments, as it passes them on.
-        if unsafe { adapt_to_processor(given) } {
+        let behind = if is_kache { file_name(unsafe { first(given) }) } else { b"" };
+        // SAFETY: as above.
+        if unsafe { adapt_to_processor(if is_kache { behind } else { name }, given) } {
             log::text(MACHINE, &[b"processor"]);
         }
         let extra = log::compiler_arguments();
         if extra.is_empty() {
             return kept;
         }
-        let name = file_name(executable.path());
-        // What compiles C puts kache in front of the compiler where Cargo does, and kache becomes that.
-        // SAFETY: the caller's arguments, as it passes them on.
-        let is_kache = name == b"kache" || name == LINK_NAME.as_bytes();
-        let is_behind = is_kache && is_c_compiler(file_name(unsafe { first(given) }));
+        let is_behind = is_c_compiler(behind);
         if !is_behind && !is_c_compiler(name) {
             return kept;
         }
@@ -114,17 +115,24 @@ unsafe fn first<'a>(given: List) -> &'a [u8] {
     }
 }
 
-/// Whether a compiler is told to make code for the processor that it runs on: `-march=native`,
-/// `-Ctarget-cpu=native`.
+/// Whether a compiler makes code for the processor that it runs on (`-march=native`, `-Ctarget-cpu=native`),
+/// may be told to in a file, or tells which one that is.
 ///
 /// # Safety
 /// `given` is an array of C strings that ends with null.
-unsafe fn adapt_to_processor(given: List) -> bool {
+unsafe fn adapt_to_processor(name: &[u8], given: List) -> bool {
+    let reads_files = is_c_compiler(name) || is_rust_compiler(name);
+    let says_host = is_llvms(name);
     let mut next = given;
     // SAFETY: the array ends with null.
     unsafe {
         while !(*next).is_null() {
-            if bytes(*next).ends_with(b"=native") {
+            let argument = bytes(*next);
+            let is_in_file = argument.starts_with(b"@") || argument.starts_with(b"--config");
+            if argument.ends_with(b"=native")
+                || reads_files && (is_in_file || argument.ends_with(b"target-cpus"))
+                || says_host && argument.ends_with(b"-version")
+            {
                 return true;
             }
             next = next.add(1);
@@ -133,16 +141,28 @@ unsafe fn adapt_to_processor(given: List) -> bool {
     false
 }
 
-/// Whether a program is the driver of GCC or Clang: `cc`, `x86_64-linux-gnu-gcc-12`, `clang++`.
-fn is_c_compiler(name: &[u8]) -> bool {
-    const DRIVERS: [&[u8]; 6] = [b"cc", b"c++", b"gcc", b"g++", b"clang", b"clang++"];
+/// A program's name without the target in front and the version behind.
+fn plain(name: &[u8]) -> &[u8] {
     let is_version = |part: &[u8]| {
         !part.is_empty() && part.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
     };
     let mut parts = name.rsplit(|byte| *byte == b'-');
-    let mut last = parts.next().unwrap_or_default();
-    if is_version(last) {
-        last = parts.next().unwrap_or_default();
-    }
-    DRIVERS.contains(&last)
+    let last = parts.next().unwrap_or_default();
+    if is_version(last) { parts.next().unwrap_or_default() } else { last }
+}
+
+/// Whether a program is the driver of GCC or Clang: `cc`, `x86_64-linux-gnu-gcc-12`, `clang++`.
+fn is_c_compiler(name: &[u8]) -> bool {
+    const DRIVERS: [&[u8]; 6] = [b"cc", b"c++", b"gcc", b"g++", b"clang", b"clang++"];
+    DRIVERS.contains(&plain(name))
+}
+
+fn is_rust_compiler(name: &[u8]) -> bool {
+    matches!(name, b"rustc" | b"rustdoc" | b"clippy-driver")
+}
+
+/// Whether a program is one of LLVM's that name the processor with their version: `llc`, `llvm-ar-14`.
+fn is_llvms(name: &[u8]) -> bool {
+    matches!(plain(name), b"llc" | b"lli" | b"opt")
+        || name.starts_with(b"llvm-") && plain(name) != b"config"
 }
