@@ -10,7 +10,7 @@ use std::path::Path;
 pub enum Fact {
     /// Name, release and version of the kernel, and the kind of machine.
     Kernel,
-    /// Model and features of the processor.
+    /// Model, features and caches of the processor.
     Processor,
 }
 
@@ -37,19 +37,36 @@ impl Fact {
                     [kernel.sysname(), kernel.release(), kernel.version(), kernel.machine()];
                 Some(parts.map(CStr::to_bytes_with_nul).concat())
             }
-            Self::Processor => processor(),
+            Self::Processor => {
+                let text = crate::fs::read(Path::new("/proc/cpuinfo")).ok()?;
+                processor(&text, Path::new("/sys/devices/system/cpu/cpu0/cache"))
+            }
         }
     }
 }
 
-/// What decides which code suits the processor.
-fn processor() -> Option<Vec<u8>> {
-    let text = crate::fs::read(Path::new("/proc/cpuinfo")).ok()?;
+/// What decides which code suits the processor: what the kernel says of the first one, and its caches, which
+/// compilers tune code for. They have a directory of their own.
+fn processor(text: &[u8], caches: &Path) -> Option<Vec<u8>> {
+    const CACHES_MAX: usize = 8;
+    const SAID: [&str; 4] = ["type", "size", "coherency_line_size", "ways_of_associativity"];
     let first = text.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
-    let names: [&[u8]; 5] = [b"model", b"flags", b"cpu family", b"Features", b"CPU "];
+    let names: [&[u8]; 6] = [b"model", b"flags", b"cpu family", b"cache", b"Features", b"CPU "];
     let lines = first.filter(|line| names.iter().any(|name| line.starts_with(name)));
-    let told = lines.collect::<Vec<_>>().join(&b'\n');
-    (!told.is_empty()).then_some(told)
+    let mut told = lines.collect::<Vec<_>>().join(&b'\n');
+    if told.is_empty() {
+        return None;
+    }
+    for cache in 0..CACHES_MAX {
+        let directory = caches.join(format!("index{cache}"));
+        let said = SAID.iter().filter_map(|name| crate::fs::read(&directory.join(name)).ok());
+        let before = told.len();
+        said.for_each(|text| told.extend(text));
+        if told.len() == before {
+            break;
+        }
+    }
+    Some(told)
 }
 
 /// What a place in a file system says of the machine.
@@ -187,5 +204,22 @@ mod tests {
             assert_eq!(Fact::from_name(fact.name().as_bytes()), Some(fact));
         }
         assert_eq!(Fact::from_name(b"weather"), None);
+    }
+
+    #[test]
+    fn the_caches_are_of_the_processor_and_how_fast_it_runs_now_is_not() {
+        let space = tempfile::tempdir().expect("a directory can be made");
+        let told = |size: &str, speed: &str, last_level: &str| {
+            let first = space.path().join("index0");
+            std::fs::create_dir_all(&first).expect("a directory can be made");
+            std::fs::write(first.join("size"), last_level).expect("a file can be written");
+            let text =
+                format!("model\t: 1\ncache size\t: {size}\ncpu MHz\t: {speed}\n\nmodel\t: 2\n");
+            processor(text.as_bytes(), space.path()).expect("it has a model")
+        };
+        let one = told("512 KB", "1", "32K\n");
+        assert_eq!(told("512 KB", "2", "32K\n"), one);
+        assert_ne!(told("1024 KB", "1", "32K\n"), one);
+        assert_ne!(told("512 KB", "1", "48K\n"), one);
     }
 }

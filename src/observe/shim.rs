@@ -46,7 +46,6 @@ mod linux;
 mod loaded;
 #[path = "shim/loader.rs"]
 mod loader;
-#[cfg(target_os = "linux")]
 #[path = "shim/locale.rs"]
 mod locale;
 #[path = "shim/log.rs"]

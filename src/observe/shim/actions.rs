@@ -21,7 +21,7 @@ pub(crate) fn each(actions: *const c_void, mut visit: impl FnMut(Action)) {
     if actions.is_null() {
         return;
     }
-    if system::kache_gnu_get_libc_version.is_null() {
+    if !system::is_gnu() {
         each_of_musl(actions.cast(), &mut visit);
         return;
     }

@@ -121,7 +121,7 @@ unsafe extern "C" {
 fn expand(next: &Next, pattern: Path, flags: c_int, error: Any, to: *mut Glob) -> c_int {
     const GLOB_ALTDIRFUNC: c_int = 1 << 9;
     const GLOB_ABORTED: c_int = 2;
-    let type_is_known = !system::kache_gnu_get_libc_version.is_null();
+    let type_is_known = system::is_gnu();
     let mut flags = flags;
     if flags & GLOB_ALTDIRFUNC == 0 {
         if type_is_known && !to.is_null() {

@@ -38,7 +38,7 @@ pub(crate) fn bit(category: c_int) -> c_int {
 /// Records what is looked for when the categories of a mask are set to a locale. The empty name is what
 /// the environment says.
 pub(crate) fn chosen(categories: c_int, name: Path) {
-    if name.is_null() || !log::is_open() || system::kache_gnu_get_libc_version.is_null() {
+    if name.is_null() || !log::is_open() || !system::is_gnu() {
         return;
     }
     // SAFETY: a C string, as the functions that choose a locale demand.

@@ -5,11 +5,9 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 
 use crate::files::{Path, no_function, no_result, path_with};
 use crate::layout::{READ, VARIABLE_READ};
-#[cfg(target_os = "linux")]
-use crate::locale;
-use crate::log;
 use crate::next::{as_function, interpose, next};
 use crate::system::{self, AT_FDCWD, bytes};
+use crate::{locale, log};
 
 type Any = *mut c_void;
 
@@ -52,7 +50,6 @@ fn locale_chosen(name: Path) {
 extern "C" fn setlocale(category: c_int, name: Path) -> *mut c_char {
     type Set = unsafe extern "C" fn(c_int, Path) -> *mut c_char;
     locale_chosen(name);
-    #[cfg(target_os = "linux")]
     locale::chosen(locale::bit(category), name);
     match as_function!(SETLOCALE.find(), Set) {
         // SAFETY: the caller's own arguments.
@@ -64,7 +61,6 @@ extern "C" fn setlocale(category: c_int, name: Path) -> *mut c_char {
 #[cfg_attr(target_os = "linux", unsafe(no_mangle))]
 extern "C" fn newlocale(categories: c_int, name: Path, base: Any) -> Any {
     locale_chosen(name);
-    #[cfg(target_os = "linux")]
     locale::chosen(categories, name);
     match as_function!(NEWLOCALE.find(), unsafe extern "C" fn(c_int, Path, Any) -> Any) {
         // SAFETY: the caller's own arguments.

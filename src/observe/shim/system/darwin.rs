@@ -255,6 +255,11 @@ pub(crate) fn is_readable(_path: *const c_char) -> bool {
     true
 }
 
+/// Whether the process has the GNU C library.
+pub(crate) fn is_gnu() -> bool {
+    false
+}
+
 pub(crate) fn is_executable(path: *const c_char) -> bool {
     const X_OK: c_int = 1;
     // SAFETY: a C string.

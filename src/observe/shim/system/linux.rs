@@ -345,6 +345,11 @@ pub(crate) fn is_readable(path: *const c_char) -> bool {
     result != -(EFAULT as isize)
 }
 
+/// Whether the process has the GNU C library.
+pub(crate) fn is_gnu() -> bool {
+    !kache_gnu_get_libc_version.is_null()
+}
+
 pub(crate) fn is_executable(path: *const c_char) -> bool {
     const X_OK: isize = 1;
     call(number::FACCESSAT, [AT_FDCWD as isize, path as isize, X_OK, 0, 0, 0]) == 0
@@ -432,7 +437,7 @@ unsafe extern "C" {
     pub(crate) safe static kache_libc_dlopen_mode: Option<next_types::DlopenMode>;
     pub(crate) safe static kache_libc_dlsym: Option<next_types::Dlsym>;
     pub(crate) safe static kache_dl_iterate_phdr: Option<next_types::IteratePhdr>;
-    pub(crate) safe static kache_gnu_get_libc_version: *const u8;
+    safe static kache_gnu_get_libc_version: *const u8;
 }
 
 /// Types of the weak references.
