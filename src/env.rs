@@ -5,7 +5,7 @@
 //! An empty value means the same as an absent variable.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The configuration file to use in place of any that would be found.
 pub const CONFIG: &str = "KACHE_CONFIG";
@@ -112,7 +112,7 @@ pub fn home() -> Option<PathBuf> {
 /// The C library would load others to ask more than this file, which a static executable cannot do.
 #[cfg(target_os = "linux")]
 fn home_in_database() -> Option<PathBuf> {
-    let database = crate::fs::read(Path::new("/etc/passwd")).ok()?;
+    let database = crate::fs::read("/etc/passwd".as_ref()).ok()?;
     home_of(rustix::process::getuid().as_raw(), &database)
 }
 
