@@ -18,6 +18,22 @@ use crate::session::Session;
 /// Bytes of a file that are looked through at a time.
 const WINDOW_BYTES: usize = 1 << 20;
 
+/// Adds to the inputs what a result is bound to: the places of some roots, how all of them lie, and other names
+/// of what is beside the checkout.
+pub fn bind(
+    session: &Session,
+    manifest: &mut Manifest,
+    absent: &mut BTreeSet<Input>,
+    places: RootSet,
+) {
+    let (roots, given) = (&session.roots, given(session));
+    let layout = is_by_layout(roots, &given, manifest, absent).then_some(None);
+    add_names(roots, &given, manifest, absent);
+    manifest.inputs.extend(places.iter().map(Some).chain(layout).map(location));
+    manifest.inputs.sort();
+    manifest.inputs.dedup();
+}
+
 /// The roots in the values of the variables that were read: where an output hides text, it may
 /// contain these in a form that no scan finds.
 pub fn roots_read(session: &Session, manifest: &Manifest) -> RootSet {
@@ -79,51 +95,51 @@ fn may_name(input: &Input, path: &Path) -> bool {
     fs::stat(path).is_ok_and(|stat| stat.kind == FileKind::File && stat.size_bytes <= bytes_max)
 }
 
-/// Adds the inputs by way of `..` by their paths where variables or arguments give these, which mean the same
-/// places in every checkout. By which of both ways somebody came there is not known: both must lead to the same.
-pub fn add_given(session: &Session, manifest: &mut Manifest, absent: &mut BTreeSet<Input>) {
-    let roots = &session.roots;
-    let above = |input: &Input| {
-        let (base, root) = roots.base(&input.name)?;
-        (roots.path(root)?.as_os_str().as_bytes() != base).then_some(base)
-    };
-    let mut bases: BTreeSet<Vec<u8>> = manifest.inputs.iter().filter_map(above).collect();
-    if bases.is_empty() {
-        return;
-    }
-    let texts = given(session, manifest);
-    bases.retain(|base| texts.iter().any(|text| names(text, base)));
+/// Adds names to inputs beside the checkout, which may have been meant as they lie to it, to the user's home, or
+/// by their path. What was absent has to be absent by all of them. What was there has to be the same by its path
+/// too where a variable or an argument gives that.
+fn add_names(
+    roots: &Roots,
+    given: &[Vec<u8>],
+    manifest: &mut Manifest,
+    absent: &mut BTreeSet<Input>,
+) {
     let mut added = Vec::new();
-    for input in
-        manifest.inputs.iter().filter(|input| above(input).is_some_and(|it| bases.contains(&it)))
-    {
-        let path = roots.flat(&input.name).unwrap_or_default();
-        let literal = Input { kind: input.kind, name: RootedPath { root: None, path } };
+    for input in &manifest.inputs {
+        let Some(beside) = roots.beside_checkout(&input.name) else { continue };
+        let named = |name: RootedPath| Input { kind: input.kind, name };
         if absent.contains(input) {
-            absent.insert(literal.clone());
+            let names: Vec<Input> = beside.names.into_iter().map(named).collect();
+            absent.extend(names.iter().cloned());
+            added.extend(names);
+        } else if beside.is_named_in(given) {
+            let path = beside.path;
+            added.push(named(RootedPath { root: None, path }));
         }
-        added.push(literal);
     }
     manifest.inputs.extend(added);
 }
 
-/// The arguments and the values of variables that paths may come from, without those of the roots.
-fn given(session: &Session, manifest: &Manifest) -> Vec<Vec<u8>> {
-    let goes_through = manifest.inputs.iter().any(|input| input.kind == InputKind::AllVariables);
-    let is_read = |name: &OsStr| {
-        let reads =
-            |input: &Input| input.kind == InputKind::Variable && input.name.path == name.as_bytes();
-        goes_through || name == env::PATH || manifest.inputs.iter().any(reads)
-    };
-    let variables = std::env::vars_os().filter(|(name, _)| is_read(name));
-    let variables = variables.map(|(_, value)| session.roots.template(value.as_bytes()));
-    let arguments = session.components.parts().iter().map(|part| part.value.clone());
+/// The texts that paths may come from: arguments, and the values of variables.
+fn given(session: &Session) -> Vec<Vec<u8>> {
+    let variables = std::env::vars_os().map(|(_, value)| value.into_encoded_bytes());
+    let parts = session.components.parts().iter();
+    let arguments = parts.map(|part| session.roots.expand(&part.value).unwrap_or_default());
     variables.chain(arguments).collect()
 }
 
 /// Whether inputs were found by going up from the checkout, through directories that have other names, or are
 /// others, where the roots lie to each other in another way.
-pub fn is_by_layout(roots: &Roots, manifest: &Manifest) -> bool {
+fn is_by_layout(
+    roots: &Roots,
+    given: &[Vec<u8>],
+    manifest: &Manifest,
+    absent: &BTreeSet<Input>,
+) -> bool {
+    let asks_for_home = manifest.inputs.iter().any(|input| match input.kind {
+        InputKind::Variable => input.name.path == env::HOME.as_bytes(),
+        kind => kind == InputKind::AllVariables,
+    });
     let mut paths = HashSet::new();
     for input in &manifest.inputs {
         let behind: &[u8] = match input.kind {
@@ -135,10 +151,15 @@ pub fn is_by_layout(roots: &Roots, manifest: &Manifest) -> bool {
             _ => continue,
         };
         let Some(path) = roots.flat(&input.name) else { continue };
-        if !path.starts_with(b"/") {
-            continue;
-        }
         if input.name.root.is_none() && roots.is_near(&path) {
+            return true;
+        }
+        // Who has not been told where home is can only have come there from the checkout.
+        if input.name.root == Some(Root::Home)
+            && !asks_for_home
+            && !absent.contains(input)
+            && roots.beside_checkout(&input.name).is_some_and(|beside| !beside.is_named_in(given))
+        {
             return true;
         }
         paths.insert([&path[..], behind].concat());
@@ -147,6 +168,6 @@ pub fn is_by_layout(roots: &Roots, manifest: &Manifest) -> bool {
 }
 
 /// Where a root is, or how all of them lie to each other.
-pub fn location(root: Option<Root>) -> Input {
+fn location(root: Option<Root>) -> Input {
     Input { kind: InputKind::RootLocation, name: RootedPath { root, path: Vec::new() } }
 }

@@ -123,13 +123,8 @@ fn store(
     said.extend(session.roots.surviving(&compiled.stderr));
     said.extend(ingested.said);
     bound.extend(bound::roots_named(session, &manifest, said));
-    let layout = bound::is_by_layout(&session.roots, &manifest).then_some(None);
-    let places = bound.iter().map(Some).chain(layout);
-    manifest.inputs.extend(places.map(bound::location));
     let mut absent = seen.absent;
-    bound::add_given(session, &mut manifest, &mut absent);
-    manifest.inputs.sort();
-    manifest.inputs.dedup();
+    bound::bind(session, &mut manifest, &mut absent, bound);
     for output in &mut ingested.outputs {
         shorten(output, &manifest);
     }

@@ -64,6 +64,23 @@ impl RootSet {
     }
 }
 
+/// A path beside the checkout.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    pub path: Vec<u8>,
+    /// Its other names: from the checkout, from home, and none but the path.
+    pub names: Vec<RootedPath>,
+    /// The first directory on the way to it that the checkout is not in, or the path itself.
+    entry: Vec<u8>,
+}
+
+impl Beside {
+    /// Whether a text gives a path that leads to it, or past it.
+    pub fn is_named_in(&self, texts: &[Vec<u8>]) -> bool {
+        texts.iter().any(|text| names(text, &self.entry))
+    }
+}
+
 /// One root and its place here.
 #[derive(Clone, Debug)]
 struct Place {
@@ -179,6 +196,27 @@ impl Roots {
         }
         name.pop();
         Some(RootedPath { root: Some(place.root), path: name })
+    }
+
+    /// How a path may have been meant that lies beside the checkout, below a directory that has both in it.
+    pub fn beside_checkout(&self, name: &RootedPath) -> Option<Beside> {
+        let is_inside =
+            name.root.is_some_and(|root| root != Root::Home) && upward(&name.path).0 == 0;
+        let path = self.flat(name).filter(|path| !is_inside && path.starts_with(b"/"))?;
+        let place = self.of_checkout().max_by_key(|place| shared(&path, &place.path))?;
+        let common = shared(&path, &place.path);
+        if common == 0 || common == components(&path) {
+            return None;
+        }
+        let steps = b"../".repeat(components(&place.path) - common);
+        let rest = parts(&path).skip(common).collect::<Vec<_>>().join(&b'/');
+        let from_checkout = RootedPath { root: Some(place.root), path: [steps, rest].concat() };
+        let home = self.bytes(Root::Home, Form::Plain).and_then(|home| below(&path, home));
+        let from_home = home.map(|rest| RootedPath { root: Some(Root::Home), path: rest.to_vec() });
+        let literal = RootedPath { root: None, path: path.clone() };
+        let names = [Some(from_checkout), from_home, Some(literal)].into_iter().flatten();
+        let entry = parts(&path).take(common + 1).flat_map(|part| [b"/", part].concat()).collect();
+        Some(Beside { names: names.filter(|other| other != name).collect(), entry, path })
     }
 
     /// The roots that differ between checkouts.

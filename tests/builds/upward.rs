@@ -76,6 +76,25 @@ fn a_search_from_a_build_directory_that_is_in_the_checkout_or_not() {
     check(&space, "in/p", "one");
 }
 
+/// Its name says nothing of where it was looked for.
+#[test]
+fn what_lies_in_home_beside_a_checkout() {
+    let look = "let beside = std::env::current_dir().unwrap().parent().unwrap().join(\"found.txt\");\n\
+        std::fs::read_to_string(beside).unwrap_or(\"none\".into())";
+    for first in [None, Some("one")] {
+        let space = TestSpace::new();
+        for checkout in ["home/p", "home/q/p"] {
+            lay_out(&space, checkout, look);
+        }
+        if let Some(text) = first {
+            space.write("home/found.txt", text);
+        }
+        space.write("home/q/found.txt", "two");
+        check(&space, "home/p", first.unwrap_or("none"));
+        check(&space, "home/q/p", "two");
+    }
+}
+
 /// It is the same place for every checkout, though it lies beside the first.
 #[test]
 fn a_directory_beside_that_a_variable_names() {
@@ -99,6 +118,24 @@ fn archive(space: &TestSpace, directory: &str, value: u32) {
     let [object, library] = ["value.o", "libvalue.a"].map(|name| space.path(directory).join(name));
     succeed(Command::new("cc").arg("-c").arg(source).arg("-o").arg(&object));
     succeed(Command::new("ar").arg("rcs").arg(library).arg(object));
+}
+
+/// Not even a part of its path is anywhere that kache sees.
+#[test]
+fn a_directory_beside_that_a_program_knows() {
+    let space = TestSpace::new();
+    let sdk = space.path("beside/sdk").display().to_string();
+    let (start, end) = sdk.split_at(9);
+    let is_there = format!(
+        "let sdk = [{start:?}, {end:?}].concat();\n\
+         Path::new(&sdk).join(\"found.txt\").exists().to_string()"
+    );
+    for checkout in ["beside/p", "other/p"] {
+        lay_out(&space, checkout, &is_there);
+    }
+    check(&space, "beside/p", "false");
+    space.write("beside/sdk/found.txt", "");
+    check(&space, "other/p", "true");
 }
 
 /// Each program is looked for in it first.
