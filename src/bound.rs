@@ -1,6 +1,6 @@
-//! What binds a result to the place where it was made: paths that somebody wrote down, in a file, a variable
-//! or an argument, mean that place and not the same one of another checkout; and who goes up from a checkout
-//! comes through directories that depend on how the roots lie to each other.
+//! What binds a result to the place where it was made. Paths that somebody wrote down mean that place, and not
+//! the same one of another checkout; what lies beside a checkout may have been meant in several ways; and who goes
+//! up from a checkout comes through directories that depend on how the roots lie to each other.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
