@@ -107,14 +107,14 @@ fn add_names(
     let mut added = Vec::new();
     for input in &manifest.inputs {
         let Some(beside) = roots.beside_checkout(&input.name) else { continue };
-        let named = |name: RootedPath| Input { kind: input.kind, name };
+        let by = |name: RootedPath| Input { kind: input.kind, name };
         if absent.contains(input) {
-            let names: Vec<Input> = beside.names.into_iter().map(named).collect();
-            absent.extend(names.iter().cloned());
-            added.extend(names);
+            let others: Vec<Input> = beside.names.into_iter().map(by).collect();
+            absent.extend(others.iter().cloned());
+            added.extend(others);
         } else if beside.is_named_in(given) {
             let path = beside.path;
-            added.push(named(RootedPath { root: None, path }));
+            added.push(by(RootedPath { root: None, path }));
         }
     }
     manifest.inputs.extend(added);
