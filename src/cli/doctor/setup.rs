@@ -214,8 +214,8 @@ pub(super) fn observer(config: &Config) -> Vec<Line> {
         Ok(_) => vec![Line::Fine("compilers can be observed".to_owned())],
         Err(error) => vec![Line::Finding(
             error.to_string(),
-            "libraries without procedural macros alone are cached; set `local_store` to a path without \
-             spaces and colons, where programs may be run from"
+            "only libraries of Rust alone are cached; set `local_store` to a path without spaces and \
+             colons, where programs may be run from"
                 .to_owned(),
         )],
     }
