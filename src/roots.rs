@@ -183,19 +183,9 @@ impl Roots {
     /// found it by going up finds another file in another checkout. Home's own files, and those
     /// that share nothing but `/` or a directory of the system with a root, are named from there.
     fn beside(&self, path: &[u8]) -> Option<RootedPath> {
-        let shared = |place: &&Place| shared(path, &place.path);
-        let place = self.of_checkout().max_by_key(shared)?;
-        let common = shared(&place);
-        if common <= components(self.known(place)) {
-            return None;
-        }
-        let mut name = b"../".repeat(components(&place.path) - common);
-        for part in parts(path).skip(common) {
-            name.extend_from_slice(part);
-            name.push(b'/');
-        }
-        name.pop();
-        Some(RootedPath { root: Some(place.root), path: name })
+        let place = self.of_checkout().max_by_key(|place| shared(path, &place.path))?;
+        let is_from_there = shared(path, &place.path) > components(self.known(place));
+        is_from_there.then(|| place.name_beside(path))
     }
 
     /// How a path may have been meant that lies beside the checkout, below a directory that has both in it.
@@ -208,9 +198,7 @@ impl Roots {
         if common == 0 || common == components(&path) {
             return None;
         }
-        let steps = b"../".repeat(components(&place.path) - common);
-        let rest = parts(&path).skip(common).collect::<Vec<_>>().join(&b'/');
-        let from_checkout = RootedPath { root: Some(place.root), path: [steps, rest].concat() };
+        let from_checkout = place.name_beside(&path);
         let home = self.bytes(Root::Home, Form::Plain).and_then(|home| below(&path, home));
         let from_home = home.map(|rest| RootedPath { root: Some(Root::Home), path: rest.to_vec() });
         let literal = RootedPath { root: None, path: path.clone() };
@@ -317,6 +305,14 @@ impl Roots {
 }
 
 impl Place {
+    /// The name of a path outside by way of `..`.
+    fn name_beside(&self, path: &[u8]) -> RootedPath {
+        let common = shared(path, &self.path);
+        let up = std::iter::repeat_n(&b".."[..], components(&self.path) - common);
+        let name = up.chain(parts(path).skip(common)).collect::<Vec<_>>().join(&b'/');
+        RootedPath { root: Some(self.root), path: name }
+    }
+
     fn text(&self, form: Form) -> &[u8] {
         match (form, &self.escaped) {
             (Form::Makefile, Some(escaped)) => escaped,
