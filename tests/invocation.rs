@@ -380,3 +380,26 @@ fn outputs_that_hide_text_are_known() {
     assert!(scannable("--crate-type bin -C opt-level=0 --target aarch64-apple-darwin"));
     assert!(scannable("--crate-type bin -O --emit=metadata --target aarch64-apple-darwin"));
 }
+
+/// What runs while something is built; not where the rest of the call is sources, nor for what is built.
+#[test]
+fn symbols_are_kept_where_they_tell_how_a_program_asks() {
+    let added = |text: &str| {
+        let words: Vec<OsString> = text.split(' ').map(OsString::from).collect();
+        let Parsed::Compile(invocation) = parse(&words, |_| None) else { panic!("{text}") };
+        (invocation.added, invocation.codegen("strip").map(OsStr::to_owned))
+    };
+    let kept = (Some("strip=debuginfo"), Some("debuginfo".into()));
+    let script = "rustc --crate-name build_script_build --crate-type bin build.rs";
+    assert_eq!(added(&format!("{script} -C strip=symbols")), kept);
+    let library = "rustc --crate-name m --crate-type proc-macro src/lib.rs";
+    assert_eq!(added(&format!("{library} -Cstrip=none -Cstrip=symbols")), kept);
+    for (call, strip) in [
+        (format!("{script} -C strip=debuginfo"), Some("debuginfo")),
+        (script.to_owned(), None),
+        ("rustc --crate-name a -C strip=symbols src/main.rs".to_owned(), Some("symbols")),
+        (script.replace("build.rs", "-C strip=symbols -- build.rs"), Some("symbols")),
+    ] {
+        assert_eq!(added(&call), (None, strip.map(OsString::from)), "{call}");
+    }
+}

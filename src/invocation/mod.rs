@@ -386,7 +386,8 @@ impl Invocation {
             return Err(PassReason::UnsupportedEmit);
         }
         let is_run = self.is_build_script() || self.crate_types == [CrateType::ProcMacro];
-        if is_run && self.codegen("strip") == Some(OsStr::new("symbols")) {
+        let takes_more = !self.arguments.iter().any(|argument| argument == "--");
+        if is_run && takes_more && self.codegen("strip") == Some(OsStr::new("symbols")) {
             self.words.push(Word::Valued("-C", WITH_SYMBOLS.into()));
             self.added = Some(WITH_SYMBOLS);
         }
