@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use store_format::slot::ProcessId;
@@ -379,21 +379,29 @@ struct Told {
 /// Runs the compiler for what only it can tell. A driver such as clippy's answers like `rustc`.
 fn tell(program: &Path) -> Option<Told> {
     const PLACES: [&str; 4] = ["--print", "sysroot", "--print", "target-libdir"];
-    let ask = |called: &[&str], question: &[&str]| {
-        let output = Command::new(program).args(called).args(question).output().ok()?;
+    let ask = |called: &[&str]| {
+        let output = Command::new(program).args(called).args(PLACES).output().ok()?;
         output.status.success().then_some(output.stdout)
     };
     // A script around the compiler is called like it, whatever its name is.
     let is_compiler = program.file_stem().is_some_and(|stem| stem == "rustc");
-    let as_driver = if is_compiler { None } else { ask(&["rustc"], &PLACES) };
-    let called: &[&str] = if as_driver.is_some() { &["rustc"] } else { &[] };
-    let places = as_driver.or_else(|| ask(called, &PLACES))?;
+    let called: &[&str] = if is_compiler { &[] } else { &["rustc"] };
+    // Both questions are answered at a time.
+    let version = Command::new(program)
+        .args(called)
+        .arg("-vV")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let places = ask(called).or_else(|| if is_compiler { None } else { ask(&[]) })?;
     let mut lines = places.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
     let (sysroot, libraries) = (lines.next()?, Path::new(lines.next()?));
     // <sysroot>/lib/rustlib/<host>/lib
     let host = libraries.parent()?.file_name()?.to_owned();
-    let version = ask(called, &["-vV"]).unwrap_or_default();
-    Some(Told { sysroot: sysroot.into(), host, commit: commit(&version) })
+    let version = version.and_then(Child::wait_with_output).map(|output| output.stdout);
+    let commit = commit(&version.unwrap_or_default());
+    Some(Told { sysroot: sysroot.into(), host, commit })
 }
 
 /// The commit in a compiler's answer to `-vV`; empty if it was not made from one.
