@@ -105,8 +105,7 @@ pub fn value(name: &str) -> Option<OsString> {
 
 /// The home directory of the user: `HOME`, else what the system's user database says.
 pub fn home() -> Option<PathBuf> {
-    let home = std::env::var_os(HOME).filter(|home| !home.is_empty()).map(PathBuf::from);
-    home.or_else(home_in_database).filter(|home| home.is_absolute())
+    value(HOME).map(PathBuf::from).or_else(home_in_database).filter(|home| home.is_absolute())
 }
 
 /// The C library would load others to ask more than this file, which a static executable cannot do.

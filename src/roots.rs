@@ -173,10 +173,12 @@ impl Roots {
         if let Some(near) = self.beside(path) {
             return near;
         }
-        match self.bytes(Root::Home, Form::Plain).and_then(|home| below(path, home)) {
-            Some(rest) => RootedPath { root: Some(Root::Home), path: rest.to_vec() },
-            None => RootedPath { root: None, path: path.to_vec() },
-        }
+        self.name_in_home(path).unwrap_or_else(|| RootedPath { root: None, path: path.to_vec() })
+    }
+
+    fn name_in_home(&self, path: &[u8]) -> Option<RootedPath> {
+        let rest = below(path, self.bytes(Root::Home, Form::Plain)?)?;
+        Some(RootedPath { root: Some(Root::Home), path: rest.to_vec() })
     }
 
     /// A path above or beside a root that belongs to the checkout, named by way of `..`: whoever
@@ -199,11 +201,10 @@ impl Roots {
             return None;
         }
         let from_checkout = place.name_beside(&path);
-        let home = self.bytes(Root::Home, Form::Plain).and_then(|home| below(&path, home));
-        let from_home = home.map(|rest| RootedPath { root: Some(Root::Home), path: rest.to_vec() });
         let literal = RootedPath { root: None, path: path.clone() };
-        let names = [Some(from_checkout), from_home, Some(literal)].into_iter().flatten();
-        let entry = parts(&path).take(common + 1).flat_map(|part| [b"/", part].concat()).collect();
+        let names = [Some(from_checkout), self.name_in_home(&path), Some(literal)];
+        let names = names.into_iter().flatten();
+        let entry = path_of(parts(&path).take(common + 1));
         Some(Beside { names: names.filter(|other| other != name).collect(), entry, path })
     }
 
@@ -239,9 +240,7 @@ impl Roots {
                 let common = shared(path, &place.path);
                 let is_beside = common < components(&place.path) && common < components(path);
                 let way = parts(&place.path).take(common + 1).chain(parts(path).skip(common));
-                is_beside
-                    && paths
-                        .contains(&way.flat_map(|part| [b"/", part].concat()).collect::<Vec<u8>>())
+                is_beside && paths.contains(&path_of(way))
             };
             paths.iter().any(is_also_lower)
         })
@@ -352,6 +351,11 @@ fn shared(one: &[u8], other: &[u8]) -> usize {
 /// The components of an absolute path.
 fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty())
+}
+
+/// The absolute path that has these components.
+fn path_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    parts.flat_map(|part| [b"/", part].concat()).collect()
 }
 
 fn components(path: &[u8]) -> usize {

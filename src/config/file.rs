@@ -25,7 +25,7 @@ pub(super) fn find(
 ) -> Option<Found> {
     if let Some(path) = variable(env::CONFIG).map(PathBuf::from) {
         // Compilers work in many directories, and mean the same one.
-        let path = directory.map_or(path.clone(), |directory| directory.join(path));
+        let path = directory.unwrap_or(Path::new("")).join(path);
         return match std::fs::read_to_string(&path) {
             Ok(text) => Some(Found { path, text }),
             Err(error) => {

@@ -1,6 +1,7 @@
 //! Programs that the loader does not start: told to, it lists what a program would have, and the C library
 //! says which one it is. What is loaded before programs would be listed as well, or end them.
 
+use crate::arguments::file_name;
 use crate::exec::List;
 use crate::system::{self, bytes};
 
@@ -27,7 +28,7 @@ pub(crate) unsafe fn runs_nothing(executable: &[u8], arguments: List, environmen
     if !cfg!(target_os = "linux") {
         return false;
     }
-    let name = executable.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = file_name(executable);
     // SAFETY: the caller says so.
     unsafe {
         !system::find_variable(environment, b"LD_TRACE_LOADED_OBJECTS").is_null()
